@@ -1,0 +1,42 @@
+# make        builds ./postern
+# make test   installs what the tests need and runs all of them
+# make bench  the Go benchmarks
+# make fuzz   every fuzz test, a minute each
+
+GO ?= go
+FUZZTIME ?= 60s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+export PATH := $(PATH):/usr/sbin
+
+.PHONY: build test tools lint unit fuzz fuzz-smoke bench cover clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/postern-project/postern/internal/cli.Version=$(VERSION)' -o postern ./cmd/postern
+
+test: tools lint unit fuzz-smoke
+
+tools:
+	@scripts/test-tools
+
+lint:
+	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; echo "run gofmt -w on these files"; exit 1; }
+	$(GO) mod verify >/dev/null
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@scripts/vulncheck
+
+unit:
+	$(GO) test -race -timeout 20m ./...
+
+# every fuzz test over its seeds and a few seconds of new input
+fuzz-smoke:
+	@scripts/fuzz 2s
+
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -f postern

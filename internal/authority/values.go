@@ -1,0 +1,174 @@
+package authority
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+)
+
+// The plain values through which the rest of the house reaches the authority.
+// They cross a process boundary as JSON, so they hold no handles and no keys.
+
+// An IssueRequest asks for a certificate for a name. Nothing in it comes from
+// a certificate request: PublicKey is a key and no more.
+type IssueRequest struct {
+	Name     identity.Name `json:"name"`
+	Profile  string        `json:"profile"` // "" means device
+	DNSNames []string      `json:"dns,omitempty"`
+	IPs      []netip.Addr  `json:"ips,omitempty"`
+	// PublicKey is a SubjectPublicKeyInfo, DER.
+	PublicKey []byte `json:"public_key"`
+	// Lifetime shortens the profile's; zero keeps it.
+	Lifetime time.Duration `json:"lifetime,omitempty"`
+	// Via says which door the request came through: issue, sign or self.
+	Via string `json:"via"`
+}
+
+// An Issued is a certificate that the ledger holds and the in-process roster
+// knows.
+type Issued struct {
+	Ref       ledger.Ref    `json:"-"`
+	Serial    ledger.Serial `json:"serial"`
+	Name      identity.Name `json:"name"`
+	Profile   string        `json:"profile"`
+	NotBefore time.Time     `json:"not_before"`
+	NotAfter  time.Time     `json:"not_after"`
+	// Chain is the leaf, then its issuer, each DER; Root is the root, DER.
+	Chain [][]byte `json:"chain"`
+	Root  []byte   `json:"root"`
+}
+
+// A RenewRequest asks for the successor of a certificate that its holder has
+// proved to hold, by a TLS handshake with it.
+type RenewRequest struct {
+	Ref       ledger.Ref `json:"ref"`
+	PublicKey []byte     `json:"public_key"` // SubjectPublicKeyInfo, DER
+}
+
+// An InviteRequest asks for a one-time code.
+type InviteRequest struct {
+	Name    identity.Name  `json:"name"`
+	Profile string         `json:"profile"`         // "" means device
+	TTL     time.Duration  `json:"ttl,omitempty"`   // zero: 15 minutes, 24 hours for service
+	Group   identity.Group `json:"group,omitempty"` // joined on use; zero for none
+}
+
+// An Invitation is a code together with what it is good for. The code is a
+// secret: it is shown once and kept only as a hash.
+type Invitation struct {
+	Code    string         `json:"code"`
+	Name    identity.Name  `json:"name"`
+	Profile string         `json:"profile"`
+	Group   identity.Group `json:"group,omitempty"`
+	Expires time.Time      `json:"expires"`
+}
+
+// A RedeemRequest spends an invite on a key.
+type RedeemRequest struct {
+	Code      string `json:"code"`
+	PublicKey []byte `json:"public_key"` // SubjectPublicKeyInfo, DER
+}
+
+// A RevokeRequest withdraws one certificate by its serial number, or all of a
+// name and of every name below it together with their open invites. Exactly
+// one of Name and Serial is set.
+type RevokeRequest struct {
+	Name   identity.Name `json:"name,omitzero"`
+	Serial ledger.Serial `json:"serial,omitzero"`
+	Reason ledger.Reason `json:"reason"`
+}
+
+// A Revocation is what a RevokeRequest withdrew.
+type Revocation struct {
+	Certificates []Certificate `json:"certificates"`
+	Invites      int           `json:"invites"`
+}
+
+// An Identity is a name with its standing.
+type Identity struct {
+	Name      identity.Name    `json:"name"`
+	Created   time.Time        `json:"created"`
+	Suspended bool             `json:"suspended"`
+	Groups    []identity.Group `json:"groups,omitempty"`
+	// Certificates counts those that are good now.
+	Certificates int `json:"certificates"`
+}
+
+// A Certificate is one certificate's record.
+type Certificate struct {
+	Serial      ledger.Serial `json:"serial"`
+	Name        identity.Name `json:"name"`
+	Profile     string        `json:"profile"`
+	Issuer      string        `json:"issuer"`
+	IssuerKeyID ledger.KeyID  `json:"issuer_key_id"`
+	TBS         ledger.Hash   `json:"tbs_sha256"`
+	Key         ledger.Hash   `json:"key_sha256"`
+	NotBefore   time.Time     `json:"not_before"`
+	NotAfter    time.Time     `json:"not_after"`
+	IssuedAt    time.Time     `json:"issued_at"`
+	DNSNames    []string      `json:"dns,omitempty"`
+	IPs         []netip.Addr  `json:"ips,omitempty"`
+	Via         string        `json:"via"`
+	RenewedFrom ledger.Serial `json:"renewed_from,omitzero"`
+	RevokedAt   time.Time     `json:"revoked_at,omitzero"`
+	Reason      string        `json:"reason,omitempty"`
+	// Status is good, revoked, expired or suspended.
+	Status string `json:"status"`
+}
+
+// An Invite is one invite's record; the code itself is not kept.
+type Invite struct {
+	// ID is the first eight hex digits of the code's hash.
+	ID      string         `json:"id"`
+	Name    identity.Name  `json:"name"`
+	Profile string         `json:"profile"`
+	Group   identity.Group `json:"group,omitempty"`
+	Created time.Time      `json:"created"`
+	Expires time.Time      `json:"expires"`
+	UsedAt  time.Time      `json:"used_at,omitzero"`
+	// Status is open, used, cancelled or expired.
+	Status string `json:"status"`
+}
+
+// A Group is a group with its members.
+type Group struct {
+	Name    identity.Group  `json:"name"`
+	Members []identity.Name `json:"members"`
+}
+
+// An Issuer is one intermediate's record.
+type Issuer struct {
+	Name        string       `json:"name"`
+	Use         string       `json:"use"` // clients or servers
+	KeyID       ledger.KeyID `json:"key_id"`
+	Certificate []byte       `json:"certificate"` // DER
+	NotAfter    time.Time    `json:"not_after"`
+	Distrusted  bool         `json:"distrusted"`
+}
+
+// A GroupChange puts names into a group or takes them out.
+type GroupChange struct {
+	Group  identity.Group  `json:"group"`
+	Add    []identity.Name `json:"add,omitempty"`
+	Remove []identity.Name `json:"remove,omitempty"`
+}
+
+// A CertificateFilter selects certificates; zero fields select everything.
+type CertificateFilter struct {
+	Name   identity.Name `json:"name,omitzero"` // the name and all below it
+	Serial ledger.Serial `json:"serial,omitzero"`
+	Status string        `json:"status,omitempty"`
+	Limit  int           `json:"limit,omitempty"` // zero: 1000
+}
+
+// A Head is the ledger's newest checkpoint.
+type Head struct {
+	TrustDomain string      `json:"trust_domain"`
+	Epoch       uint64      `json:"epoch"`
+	Size        uint64      `json:"size"`
+	Root        ledger.Hash `json:"root"`
+	// Note is the signed note (C2SP tlog-checkpoint).
+	Note []byte `json:"note"`
+}

@@ -1,0 +1,153 @@
+package refusal
+
+import "net/http"
+
+// askOperator is the remedy of causes that a visitor cannot mend.
+const askOperator = "Give the reference below to the person who runs this site."
+
+var catalogue = []Info{
+	{
+		Code: UnknownHost, Status: http.StatusMisdirectedRequest, Title: "No such site here",
+		Sentence:       "This server has no site of that name.",
+		VisitorRemedy:  "Check the address for a typing error.",
+		OperatorRemedy: "Add the host name under 'sites:' in postern.yaml, or point its DNS record elsewhere.",
+	},
+	{
+		Code: Misdirected, Status: http.StatusMisdirectedRequest, Title: "Wrong connection for this site",
+		Sentence:       "The request is for another site than the one this connection was opened for.",
+		VisitorRemedy:  "Reload the page; the browser then opens a connection of its own.",
+		OperatorRemedy: "Usually a browser reusing a connection, which mends itself. If it persists, a client sends a Host header that differs from the TLS server name.",
+	},
+	{
+		Code: BadRequest, Status: http.StatusBadRequest, Title: "Request not understood",
+		Sentence:       "The request does not follow the rules of HTTP.",
+		VisitorRemedy:  "Try another browser or an up-to-date client.",
+		OperatorRemedy: "The log line says which rule was broken.",
+	},
+	{
+		Code: AmbiguousPath, Status: http.StatusBadRequest, Title: "Ambiguous address",
+		Sentence:       "The address can be read in two ways, so it is not served.",
+		VisitorRemedy:  "Follow a link of the site instead of an address with '//', '%2F', '..', '\\' or ';' in it.",
+		OperatorRemedy: "A client sent a path that two programs may read differently, which is how access rules are bypassed. Mend the link, or treat it as an attack.",
+	},
+	{
+		Code: MethodNotServed, Status: http.StatusMethodNotAllowed, Title: "Method not served",
+		Sentence:       "The site does not answer this kind of request.",
+		VisitorRemedy:  "Open the page with GET, as browsers do.",
+		OperatorRemedy: "Static sites answer GET and HEAD only, and CONNECT is never served: put an application behind 'proxy:' for the rest.",
+	},
+	{
+		Code: NoCertificate, Status: http.StatusForbidden, Title: "No certificate was shown",
+		Sentence:       "This site opens only for enrolled devices, and this device showed no certificate.",
+		VisitorRemedy:  "Ask the person who runs this site for an invitation. If this device has been enrolled already, its certificate may have ended or belong to another browser: close the browser completely and try again.",
+		OperatorRemedy: "Invite the device: 'postern invite NAME/DEVICE'. A browser sends nothing when its certificate has ended or does not come from one of this site's issuers.",
+	},
+	{
+		Code: BadCertificate, Status: http.StatusForbidden, Title: "The certificate cannot be read",
+		Sentence:       "The certificate that this device showed is damaged, or larger or longer than any we issue.",
+		VisitorRemedy:  "Ask the person who runs this site for a new invitation.",
+		OperatorRemedy: "The log line says what was wrong with it; 'postern explain FILE' on the client's certificate file shows the same.",
+	},
+	{
+		Code: SelfSigned, Status: http.StatusForbidden, Title: "A self-made certificate",
+		Sentence:       "The certificate that this device showed is signed by itself, so nobody vouches for it.",
+		VisitorRemedy:  "Use the certificate that you got when this device was enrolled, or ask the person who runs this site for an invitation.",
+		OperatorRemedy: "The client was set up with a certificate that it made itself. Invite it: 'postern invite NAME/DEVICE'.",
+	},
+	{
+		Code: UnknownIssuer, Status: http.StatusForbidden, Title: "A certificate of another authority",
+		Sentence:       "The certificate that this device showed was issued by an authority that this site does not know.",
+		VisitorRemedy:  "Choose the certificate for this site, or ask the person who runs it for an invitation.",
+		OperatorRemedy: "The log line names the issuer. If it should be one of yours, compare its key id with 'postern list issuers'.",
+	},
+	{
+		Code: BadChain, Status: http.StatusForbidden, Title: "The chain of certificates does not hold",
+		Sentence:       "The certificate that this device showed does not lead to this site's root without a break.",
+		VisitorRemedy:  "Ask the person who runs this site for a new invitation.",
+		OperatorRemedy: "Run 'postern explain FILE' on the client's certificate file: it shows the link that breaks. Often the intermediate certificate is missing from the file.",
+	},
+	{
+		Code: WrongPurpose, Status: http.StatusForbidden, Title: "A certificate for another purpose",
+		Sentence:       "The certificate that this device showed is not meant for opening sites.",
+		VisitorRemedy:  "Choose the certificate of this device; a server's certificate does not open doors.",
+		OperatorRemedy: "The certificate lacks the clientAuth usage: issue one with the profile 'device' or 'service'.",
+	},
+	{
+		Code: NotYetValid, Status: http.StatusForbidden, Title: "The certificate is not valid yet",
+		Sentence:       "The certificate that this device showed begins in the future.",
+		VisitorRemedy:  "Wait until it begins, or ask the person who runs this site whether the server's clock is right.",
+		OperatorRemedy: "Compare the clock of this server with the real time: certificates are issued with a start one minute in the past.",
+	},
+	{
+		Code: Expired, Status: http.StatusForbidden, Title: "The certificate has expired",
+		Sentence:       "The certificate that this device showed has ended.",
+		VisitorRemedy:  "Ask the person who runs this site for a new invitation.",
+		OperatorRemedy: "Invite the device again: 'postern invite NAME/DEVICE'. A machine enrolled by 'postern join' renews with 'postern renew' before its certificate ends.",
+	},
+	{
+		Code: StaleRoster, Status: http.StatusServiceUnavailable, Title: "Not known here yet",
+		Sentence:       "The certificate may be good, but this server cannot tell at the moment.",
+		VisitorRemedy:  "Try again in a minute; if it persists, ask the person who runs this site.",
+		OperatorRemedy: "The certificate falls into a part of the ledger that was lost when an older copy was put back. Invite the device again.",
+	},
+	{
+		Code: IssuerDistrusted, Status: http.StatusForbidden, Title: "The issuer is no longer trusted", Alarm: true,
+		Sentence:       "The certificate that this device showed comes from an issuer that is no longer trusted, and was never recorded as issued.",
+		VisitorRemedy:  askOperator,
+		OperatorRemedy: "Somebody signs with the key of a distrusted issuer. Whoever holds that key is inside or was: keep this log line as evidence.",
+	},
+	{
+		Code: NotInLedger, Status: http.StatusForbidden, Title: "A certificate that was never issued", Alarm: true,
+		Sentence:       "The certificate that this device showed carries a genuine signature, but it was never issued here.",
+		VisitorRemedy:  askOperator,
+		OperatorRemedy: "The signature is real and the ledger has no record, so somebody else holds the issuer's key. Treat it as stolen: replace the issuer and keep this log line as evidence.",
+	},
+	{
+		Code: Revoked, Status: http.StatusForbidden, Title: "The certificate was revoked",
+		Sentence:       "The certificate that this device showed has been revoked.",
+		VisitorRemedy:  "Ask the person who runs this site for a new invitation.",
+		OperatorRemedy: "'postern show SERIAL' says when and why. To let the device in again, invite it: 'postern invite NAME/DEVICE'.",
+	},
+	{
+		Code: Suspended, Status: http.StatusForbidden, Title: "Access is suspended",
+		Sentence:       "Access for this device is suspended.",
+		VisitorRemedy:  "Ask the person who runs this site to lift the suspension.",
+		OperatorRemedy: "'postern reinstate NAME' lifts it; the certificate then works as before.",
+	},
+	{
+		Code: NoIdentity, Status: http.StatusForbidden, Title: "A certificate without a name",
+		Sentence:       "The certificate that this device showed names nobody in this trust domain.",
+		VisitorRemedy:  "Choose the certificate of this device, or ask the person who runs this site for an invitation.",
+		OperatorRemedy: "The certificate has no spiffe:// name in this trust domain. Issue a new one with 'postern invite' or 'postern issue'.",
+	},
+	{
+		Code: NotOnList, Status: http.StatusForbidden, Title: "Not on the list",
+		Sentence:       "This device is known, but it is not on the list of those who may open this site.",
+		VisitorRemedy:  "Ask the person who runs this site to add you to its list.",
+		OperatorRemedy: "Add the name or one of its groups to the site's 'allow:' list in postern.yaml, or put it into a group that is listed: 'postern group add GROUP NAME'.",
+	},
+	{
+		Code: UpstreamDown, Status: http.StatusBadGateway, Title: "The application does not answer",
+		Sentence:       "You were let in, but the application behind this site does not answer.",
+		VisitorRemedy:  "Try again in a minute; if it persists, tell the person who runs this site.",
+		OperatorRemedy: "Start the application, or correct its address under 'proxy:'. The log line says what was dialled and what came back.",
+	},
+	{
+		Code: UpstreamTimeout, Status: http.StatusGatewayTimeout, Title: "The application takes too long",
+		Sentence:       "You were let in, but the application behind this site did not answer in time.",
+		VisitorRemedy:  "Try again in a minute; if it persists, tell the person who runs this site.",
+		OperatorRemedy: "The application accepted the request and sent no answer in time. Its own log says what it was doing.",
+	},
+	{
+		Code: NotConfigured, Status: http.StatusServiceUnavailable, Title: "This site is not ready",
+		Sentence:       "A part that this site needs is missing, so it is closed.",
+		VisitorRemedy:  "Try again later, or tell the person who runs this site.",
+		OperatorRemedy: "The log line names the missing part; 'postern check' explains what is wrong with the configuration.",
+	},
+	{
+		Code: HandshakeAbandoned, Status: http.StatusBadRequest, Title: "The handshake did not end",
+		Sentence:       "The TLS handshake was not completed.",
+		VisitorRemedy:  "Try again; if it persists, try another browser.",
+		OperatorRemedy: "Browsers open and abandon connections as they please, which is harmless. The log line says what the TLS stack reported.",
+	},
+}

@@ -1,0 +1,167 @@
+// Package rule decides who may use a site. A list is parsed once from what the
+// operator wrote; deciding returns the verdict together with the rule that
+// gave it, so that the log and 'postern explain' tell the same story.
+package rule
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/postern-project/postern/internal/identity"
+)
+
+// A Subject is who asks, as far as it has been proved. The zero Subject is a
+// stranger.
+type Subject struct {
+	// Name is the identity whose certificate the ledger calls good.
+	Name identity.Name
+	// Groups are the groups that hold Name or a name above it.
+	Groups []identity.Group
+}
+
+type kind uint8
+
+const (
+	nobody kind = iota // the zero term matches nobody
+	name
+	group
+	enrolled
+	strangers
+)
+
+// A Term is one entry of a list: a name with all below it, a group, everybody
+// enrolled, or everybody at all. Terms compare with ==. The zero Term matches
+// nobody.
+type Term struct {
+	kind  kind
+	name  identity.Name
+	group identity.Group
+}
+
+// ParseTerm returns the term written as s: "enrolled", "strangers",
+// "group:NAME" or a name.
+func ParseTerm(s string) (Term, error) {
+	switch s {
+	case "enrolled":
+		return Term{kind: enrolled}, nil
+	case "strangers":
+		return Term{kind: strangers}, nil
+	case "":
+		return Term{}, errors.New("empty entry: write a name, group:NAME, enrolled or strangers")
+	}
+	if g, ok := strings.CutPrefix(s, "group:"); ok {
+		parsed, err := identity.ParseGroup(g)
+		if err != nil {
+			return Term{}, err
+		}
+		return Term{kind: group, group: parsed}, nil
+	}
+	n, err := identity.ParseName(s)
+	if err != nil {
+		return Term{}, err
+	}
+	return Term{kind: name, name: n}, nil
+}
+
+// String returns the term as ParseTerm reads it; the zero Term is "nobody".
+func (t Term) String() string {
+	switch t.kind {
+	case name:
+		return t.name.String()
+	case group:
+		return "group:" + t.group.String()
+	case enrolled:
+		return "enrolled"
+	case strangers:
+		return "strangers"
+	}
+	return "nobody"
+}
+
+// Group returns the group that the term asks for, and whether it asks for one.
+func (t Term) Group() (identity.Group, bool) { return t.group, t.kind == group }
+
+// Matches reports whether the term speaks of s.
+func (t Term) Matches(s Subject) bool {
+	switch t.kind {
+	case strangers:
+		return true
+	case enrolled:
+		return !s.Name.IsZero()
+	case name:
+		return t.name.Covers(s.Name)
+	case group:
+		if s.Name.IsZero() || t.group.IsZero() {
+			return false
+		}
+		for _, g := range s.Groups {
+			if g == t.group {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A List says who may pass: whoever a term of Allow matches and no term of
+// Deny. The zero List lets nobody in.
+type List struct {
+	Allow, Deny []Term
+}
+
+// Parse returns the list written as allow and deny, each entry as ParseTerm
+// reads it. An empty allow is no error: it means nobody.
+func Parse(allow, deny []string) (List, error) {
+	var l List
+	for _, part := range []struct {
+		key   string
+		words []string
+		terms *[]Term
+	}{{"allow", allow, &l.Allow}, {"deny", deny, &l.Deny}} {
+		for i, w := range part.words {
+			t, err := ParseTerm(w)
+			if err != nil {
+				return List{}, fmt.Errorf("%s, entry %d: %w", part.key, i+1, err)
+			}
+			*part.terms = append(*part.terms, t)
+		}
+	}
+	return l, nil
+}
+
+// A Decision is a verdict with the term that gave it. The zero Decision is no.
+type Decision struct {
+	Allow bool
+	// Term decided; the zero Term means that none spoke of the subject.
+	Term Term
+}
+
+// String says the decision in words for a log line.
+func (d Decision) String() string {
+	switch {
+	case d.Allow:
+		return "allowed by " + d.Term.String()
+	case d.Term != Term{}:
+		return "denied by " + d.Term.String()
+	}
+	return "not on the list"
+}
+
+// Decide returns the verdict on s. Deny is asked before Allow.
+func (l List) Decide(s Subject) Decision {
+	for _, t := range l.Deny {
+		if t.Matches(s) {
+			return Decision{Term: t}
+		}
+	}
+	for _, t := range l.Allow {
+		if t.Matches(s) {
+			return Decision{Allow: true, Term: t}
+		}
+	}
+	return Decision{}
+}
+
+// AdmitsStrangers reports whether somebody without a certificate could pass.
+func (l List) AdmitsStrangers() bool { return l.Decide(Subject{}).Allow }
