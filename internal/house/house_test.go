@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -209,6 +210,15 @@ func TestDependenciesAreListedWithAReason(t *testing.T) {
 			required[fields[0]] = true
 		}
 	}
+	// a tool line is a direct dependency too, under the module that holds it
+	for _, m := range regexp.MustCompile(`(?m)^\t?(?:tool )?(\S+/cmd/\S+)$`).FindAllStringSubmatch(string(mod), -1) {
+		for dir := m[1]; dir != "."; dir = path.Dir(dir) {
+			if strings.Contains(string(mod), "\t"+dir+" v") {
+				required[dir] = true
+				break
+			}
+		}
+	}
 	doc, err := os.ReadFile("../../docs/dependencies.md")
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +278,7 @@ func TestTheLibcOfSQLiteIsTheOneItWasMadeFor(t *testing.T) {
 
 // Comments that promise work are work that is not done.
 func TestNothingIsLeftForLater(t *testing.T) {
-	later := regexp.MustCompile(`TO` + `DO|FIX` + `ME|XX` + `X|(?i)not implemented`)
+	later := regexp.MustCompile(`TO` + `DO|FIX` + `ME|XX` + `X|(?i)not imple` + `mented`)
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !slices.Contains([]string{".go", ".html", ".js", ".css", ".sql"}, filepath.Ext(path)) {
 			return err
