@@ -219,7 +219,7 @@ func TestARowInAViewLetsNobodyIn(t *testing.T) {
 	forged := forge(t, issuer, key, nil)
 	d.run("revoke", "ben/laptop")
 	d.kill()
-	tamper(t, filepath.Join(d.data, "postern.db"), issuer, forged.Certificate[0])
+	tamper(t, filepath.Join(d.data, "postern.db"), forged.Certificate[0])
 	d.open()
 	cfg := d.tls("", "localhost")
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &forged, nil }

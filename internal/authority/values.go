@@ -172,3 +172,14 @@ type Head struct {
 	// Note is the signed note (C2SP tlog-checkpoint).
 	Note []byte `json:"note"`
 }
+
+// A Verification is the outcome of recomputing the whole ledger and every view
+// of it.
+type Verification struct {
+	OK   bool        `json:"ok"`
+	Size uint64      `json:"size"`
+	Root ledger.Hash `json:"root"`
+	// Fault names the first thing that is not as it was written; it is empty
+	// when OK.
+	Fault string `json:"fault,omitempty"`
+}

@@ -41,8 +41,10 @@ func ParseTrustDomain(s string) (TrustDomain, error) {
 		if label == "" {
 			return TrustDomain{}, fmt.Errorf("trust domain %q: empty label", s)
 		}
-		if i := strings.IndexFunc(label, func(r rune) bool { return !isDomainRune(r) }); i >= 0 {
-			return TrustDomain{}, fmt.Errorf("trust domain %q: %q is not allowed, only a-z, 0-9, '-', '_' and '.'", s, rune(label[i]))
+		for _, r := range label {
+			if !isDomainRune(r) {
+				return TrustDomain{}, fmt.Errorf("trust domain %q: %q is not allowed, only a-z, 0-9, '-', '_' and '.'", s, r)
+			}
 		}
 	}
 	return TrustDomain{s}, nil

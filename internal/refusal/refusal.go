@@ -6,7 +6,6 @@ package refusal
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -108,9 +107,9 @@ func ParseReference(s string) (Reference, error) {
 	if len(clean) != referenceLen {
 		return Reference{}, fmt.Errorf("%q is not a reference: one looks like K7QM-2XPA", s)
 	}
-	for i := range len(clean) {
-		if strings.IndexByte(referenceAlphabet, clean[i]) < 0 {
-			return Reference{}, fmt.Errorf("%q is not a reference: %q does not occur in one", s, clean[i])
+	for _, r := range clean {
+		if !strings.ContainsRune(referenceAlphabet, r) {
+			return Reference{}, fmt.Errorf("%q is not a reference: %q does not occur in one", s, r)
 		}
 	}
 	return Reference{clean[:4] + "-" + clean[4:]}, nil
@@ -125,10 +124,12 @@ func (r Reference) IsZero() bool { return r.s == "" }
 // MarshalText returns the reference as it is shown.
 func (r Reference) MarshalText() ([]byte, error) { return []byte(r.s), nil }
 
-// UnmarshalText parses text as ParseReference does.
+// UnmarshalText parses text as ParseReference does; empty text is the zero
+// Reference.
 func (r *Reference) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
-		return errors.New("empty reference")
+		*r = Reference{}
+		return nil
 	}
 	parsed, err := ParseReference(string(text))
 	if err != nil {

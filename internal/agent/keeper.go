@@ -1,0 +1,192 @@
+// Package agent keeps a workload's key and certificate fresh. Its Keeper also
+// serves the server itself, whose own certificates renew like anybody else's.
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// checkEvery is how often the wall clock is compared with the certificate. A
+// timer set for the day itself would sleep while the machine sleeps.
+const checkEvery = time.Minute
+
+// issueTimeout bounds one attempt to obtain a certificate.
+const issueTimeout = 30 * time.Second
+
+// An Issue obtains a certificate for a SubjectPublicKeyInfo (DER): the leaf
+// first, then its issuer, and the root too if the server is to send it.
+type Issue func(ctx context.Context, spki []byte) (chain [][]byte, err error)
+
+// Options is what a Keeper may be told.
+type Options struct {
+	Log *slog.Logger     // nil discards
+	Now func() time.Time // nil is time.Now
+	// Fits reports whether a certificate found in the folder still is what is
+	// wanted, such as for the same hosts. Nil takes any.
+	Fits func(leaf *x509.Certificate) bool
+}
+
+// A Keeper keeps one certificate fresh: it makes a key and obtains a
+// certificate where there is none, renews both at half the certificate's life,
+// and keeps them in a folder. It is safe for concurrent use.
+type Keeper struct {
+	dir   string
+	issue Issue
+	log   *slog.Logger
+	now   func() time.Time
+	fits  func(*x509.Certificate) bool
+
+	renewing sync.Mutex // one renewal at a time
+	current  atomic.Pointer[held]
+}
+
+// held is a certificate in use and the time from which on it is replaced.
+type held struct {
+	tls tls.Certificate
+	due time.Time
+}
+
+// NewKeeper returns a keeper of the certificate in dir, which it makes if it
+// is missing. It takes over a key and a certificate found there that belong
+// together; anything else found there is replaced by the first renewal.
+func NewKeeper(dir string, issue Issue, o Options) (*Keeper, error) {
+	if issue == nil {
+		return nil, errors.New("keeper: something has to issue the certificates")
+	}
+	k := &Keeper{dir: dir, issue: issue, log: o.Log, now: o.Now, fits: o.Fits}
+	if k.log == nil {
+		k.log = slog.New(slog.DiscardHandler)
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	if k.fits == nil {
+		k.fits = func(*x509.Certificate) bool { return true }
+	}
+	found, err := load(dir)
+	if err != nil {
+		k.log.Warn("kept certificate not used", "path", dir, "err", err)
+	}
+	if found != nil && k.fits(found.Leaf) {
+		k.hold(*found)
+	}
+	return k, makeFolder(dir)
+}
+
+// Get returns the certificate, or nil while there is none. An expired one is
+// returned too: whoever sees it learns more than from silence.
+func (k *Keeper) Get() *tls.Certificate {
+	if h := k.current.Load(); h != nil {
+		return &h.tls
+	}
+	return nil
+}
+
+// Ensure obtains a certificate if there is none or it is due, and returns the
+// error if that fails and none is valid.
+func (k *Keeper) Ensure(ctx context.Context) error {
+	err := k.refresh(ctx)
+	if c := k.Get(); c != nil && k.now().Before(c.Leaf.NotAfter) {
+		return nil
+	}
+	return err
+}
+
+// Run keeps the certificate fresh until ctx ends, and returns then. A failed
+// renewal is tried again a minute later, as often as it takes.
+func (k *Keeper) Run(ctx context.Context) {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		if err := k.refresh(ctx); err != nil && ctx.Err() == nil {
+			k.log.Warn("certificate not renewed", "path", k.dir, "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refresh renews the certificate if it is due.
+func (k *Keeper) refresh(ctx context.Context) error {
+	k.renewing.Lock()
+	defer k.renewing.Unlock()
+	// Round strips the monotonic reading, which stands still while the machine
+	// sleeps.
+	if h := k.current.Load(); h != nil && k.now().Round(0).Before(h.due) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
+	defer cancel()
+	fresh, err := k.obtain(ctx)
+	if err != nil {
+		return err
+	}
+	if err := save(k.dir, *fresh); err != nil {
+		// It is good all the same; only a restart will need another one.
+		k.log.Warn("renewed certificate not kept", "path", k.dir, "err", err)
+	}
+	k.hold(*fresh)
+	k.log.Info("certificate renewed", "path", k.dir, "not_after", fresh.Leaf.NotAfter)
+	return nil
+}
+
+// obtain makes a key and has it certified.
+func (k *Keeper) obtain(ctx context.Context) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	chain, err := k.issue(ctx, spki)
+	if err != nil {
+		return nil, fmt.Errorf("renew certificate in %s: %w", k.dir, err)
+	}
+	return assemble(chain, key)
+}
+
+// assemble refuses a chain that does not begin with a certificate of the key.
+func assemble(chain [][]byte, key crypto.Signer) (*tls.Certificate, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("an empty chain was issued")
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(leaf.RawSubjectPublicKeyInfo, spki) {
+		return nil, errors.New("the certificate is for another key")
+	}
+	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// hold puts a certificate into use. It is due at half its life, or up to a
+// twentieth earlier, so that not all renew at once.
+func (k *Keeper) hold(c tls.Certificate) {
+	life := c.Leaf.NotAfter.Sub(c.Leaf.NotBefore)
+	early := mathrand.N(life/20 + 1)
+	k.current.Store(&held{tls: c, due: c.Leaf.NotBefore.Add(life/2 - early)})
+}

@@ -1,0 +1,86 @@
+// Package api is the way from a command to the authority of a running server:
+// HTTP with JSON over the socket in the data folder, one route for each method
+// of the authority. It also holds the lock that gives a data folder one
+// holder.
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/gateway"
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// An Authority is all that commands ask of the authority. Both
+// *authority.Service and *Client are one.
+type Authority interface {
+	Issue(context.Context, authority.IssueRequest) (authority.Issued, error)
+	Renew(context.Context, authority.RenewRequest) (authority.Issued, error)
+	Invite(context.Context, authority.InviteRequest) (authority.Invitation, error)
+	Redeem(context.Context, authority.RedeemRequest) (authority.Issued, error)
+	Revoke(context.Context, authority.RevokeRequest) (authority.Revocation, error)
+	Suspend(context.Context, identity.Name) error
+	Reinstate(context.Context, identity.Name) error
+	ChangeGroup(context.Context, authority.GroupChange) error
+	Identities(context.Context) ([]authority.Identity, error)
+	Identity(context.Context, identity.Name) (authority.Identity, error)
+	Certificates(context.Context, authority.CertificateFilter) ([]authority.Certificate, error)
+	Invites(context.Context) ([]authority.Invite, error)
+	Groups(context.Context) ([]authority.Group, error)
+	Issuers(context.Context) ([]authority.Issuer, error)
+	Head(context.Context) (authority.Head, error)
+	Verify(context.Context) (authority.Verification, error)
+}
+
+// A Live is what only a running server can tell.
+type Live interface {
+	Status(context.Context) (Status, error)
+	// Refusals returns the newest refusals, newest first.
+	Refusals(ctx context.Context, limit int) ([]Refused, error)
+	// Refusal returns one refusal; a reference that is not on record is an
+	// authority.Error with CodeNotFound.
+	Refusal(context.Context, refusal.Reference) (Refused, error)
+}
+
+// A Refused is the record of one refusal.
+type Refused = gateway.Refused
+
+// A Status is what a running server says of itself.
+type Status struct {
+	Version     string    `json:"version"`
+	PID         int       `json:"pid"`
+	Started     time.Time `json:"started"`
+	TrustDomain string    `json:"trust_domain"`
+	// Ready says that the gateway answers.
+	Ready bool `json:"ready"`
+	// Config is the file in force; ConfigError says why a newer version of
+	// it was not taken.
+	Config      string       `json:"config,omitempty"`
+	ConfigError string       `json:"config_error,omitempty"`
+	Listen      []string     `json:"listen"`
+	PublicURL   string       `json:"public_url"`
+	Sites       []SiteStatus `json:"sites"`
+	Connections int          `json:"connections"`
+	Ledger      LedgerStatus `json:"ledger"`
+	Certificate time.Time    `json:"server_certificate_until,omitzero"`
+	Advice      []string     `json:"advice,omitempty"` // what somebody should do, most pressing first
+}
+
+// A SiteStatus is one site as it is served.
+type SiteStatus struct {
+	Host    string `json:"host"`
+	URL     string `json:"url"`
+	Target  string `json:"target"`
+	Stealth bool   `json:"stealth"`
+}
+
+// A LedgerStatus is the newest checkpoint in short.
+type LedgerStatus struct {
+	Epoch uint64      `json:"epoch"`
+	Size  uint64      `json:"size"`
+	Root  ledger.Hash `json:"root"`
+}

@@ -1,0 +1,219 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// maxAnswer bounds what a client reads of an answer, in bytes.
+const maxAnswer = 256 << 20
+
+// A Client is the authority of a running server, and that server. It is safe
+// for concurrent use.
+type Client struct {
+	dir  string
+	http *http.Client
+	pool *http.Transport
+}
+
+// Dial returns a client of the server that holds the data folder dir, or
+// ErrNoServer when none answers.
+func Dial(ctx context.Context, dir string) (*Client, error) {
+	probe, err := dialSocket(ctx, dir)
+	switch {
+	case err == nil:
+		probe.Close()
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM):
+		return nil, fmt.Errorf("data folder %s belongs to another user: run as its owner", dir)
+	default:
+		return nil, ErrNoServer
+	}
+	pool := &http.Transport{
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, dir) },
+		MaxIdleConns:    2,
+		Proxy:           nil,
+		MaxConnsPerHost: 8,
+	}
+	return &Client{dir, &http.Client{Transport: pool}, pool}, nil
+}
+
+// Close ends the client's connections.
+func (c *Client) Close() error {
+	c.pool.CloseIdleConnections()
+	return nil
+}
+
+// ask sends q to a route and reads its answer.
+func ask[A any](ctx context.Context, c *Client, method, path string, q any) (A, error) {
+	var a A
+	var body io.Reader
+	if method == http.MethodPost {
+		b, err := json.Marshal(q)
+		if err != nil {
+			return a, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://postern"+path, body)
+	if err != nil {
+		return a, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return a, c.lost(ctx, err)
+	}
+	defer res.Body.Close()
+	d := json.NewDecoder(io.LimitReader(res.Body, maxAnswer))
+	if res.StatusCode != http.StatusOK {
+		return a, refused(res, d)
+	}
+	if err := d.Decode(&a); err != nil {
+		return a, fmt.Errorf("the server's answer cannot be read: %w", err)
+	}
+	return a, nil
+}
+
+// lost says that the server went away in the middle of a call.
+func (c *Client) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("the server on data folder %s went away (%w): see what was done before you repeat the command", c.dir, errors.Unwrap(err))
+}
+
+// refused turns an answer that is no success back into the error it was.
+func refused(res *http.Response, d *json.Decoder) error {
+	var e authority.Error
+	if err := d.Decode(&e); err != nil || e.Code == "" {
+		return fmt.Errorf("the server answers %q: it may be of another version, restart it", res.Status)
+	}
+	if e.Code == codeFault || e.Code == codeForbidden {
+		return errors.New(e.Msg)
+	}
+	return &e
+}
+
+func post[A any](ctx context.Context, c *Client, path string, q any) (A, error) {
+	return ask[A](ctx, c, http.MethodPost, path, q)
+}
+
+func get[A any](ctx context.Context, c *Client, path string) (A, error) {
+	return ask[A](ctx, c, http.MethodGet, path, nil)
+}
+
+// Issue asks the server to issue a certificate.
+func (c *Client) Issue(ctx context.Context, q authority.IssueRequest) (authority.Issued, error) {
+	return post[authority.Issued](ctx, c, "/v1/issue", q)
+}
+
+// Renew asks the server for the successor of a certificate.
+func (c *Client) Renew(ctx context.Context, q authority.RenewRequest) (authority.Issued, error) {
+	return post[authority.Issued](ctx, c, "/v1/renew", q)
+}
+
+// Invite asks the server for a one-time code.
+func (c *Client) Invite(ctx context.Context, q authority.InviteRequest) (authority.Invitation, error) {
+	return post[authority.Invitation](ctx, c, "/v1/invite", q)
+}
+
+// Redeem spends a one-time code.
+func (c *Client) Redeem(ctx context.Context, q authority.RedeemRequest) (authority.Issued, error) {
+	return post[authority.Issued](ctx, c, "/v1/redeem", q)
+}
+
+// Revoke asks the server to withdraw certificates.
+func (c *Client) Revoke(ctx context.Context, q authority.RevokeRequest) (authority.Revocation, error) {
+	return post[authority.Revocation](ctx, c, "/v1/revoke", q)
+}
+
+// Suspend keeps a name and all below it out.
+func (c *Client) Suspend(ctx context.Context, n identity.Name) error {
+	_, err := post[struct{}](ctx, c, "/v1/suspend", n)
+	return err
+}
+
+// Reinstate ends the suspension of a name.
+func (c *Client) Reinstate(ctx context.Context, n identity.Name) error {
+	_, err := post[struct{}](ctx, c, "/v1/reinstate", n)
+	return err
+}
+
+// ChangeGroup puts names into a group or takes them out.
+func (c *Client) ChangeGroup(ctx context.Context, q authority.GroupChange) error {
+	_, err := post[struct{}](ctx, c, "/v1/group", q)
+	return err
+}
+
+// Identities returns every name with its standing.
+func (c *Client) Identities(ctx context.Context) ([]authority.Identity, error) {
+	return get[[]authority.Identity](ctx, c, "/v1/identities")
+}
+
+// Identity returns one name with its standing.
+func (c *Client) Identity(ctx context.Context, n identity.Name) (authority.Identity, error) {
+	return post[authority.Identity](ctx, c, "/v1/identity", n)
+}
+
+// Certificates returns the certificates that q selects.
+func (c *Client) Certificates(ctx context.Context, q authority.CertificateFilter) ([]authority.Certificate, error) {
+	return post[[]authority.Certificate](ctx, c, "/v1/certificates", q)
+}
+
+// Invites returns the record of every invite.
+func (c *Client) Invites(ctx context.Context) ([]authority.Invite, error) {
+	return get[[]authority.Invite](ctx, c, "/v1/invites")
+}
+
+// Groups returns every group with its members.
+func (c *Client) Groups(ctx context.Context) ([]authority.Group, error) {
+	return get[[]authority.Group](ctx, c, "/v1/groups")
+}
+
+// Issuers returns the intermediates.
+func (c *Client) Issuers(ctx context.Context) ([]authority.Issuer, error) {
+	return get[[]authority.Issuer](ctx, c, "/v1/issuers")
+}
+
+// Head returns the ledger's newest checkpoint.
+func (c *Client) Head(ctx context.Context) (authority.Head, error) {
+	return get[authority.Head](ctx, c, "/v1/head")
+}
+
+// Verify recomputes the ledger and every view of it.
+func (c *Client) Verify(ctx context.Context) (authority.Verification, error) {
+	return post[authority.Verification](ctx, c, "/v1/verify", struct{}{})
+}
+
+// Status returns what the server says of itself.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "/v1/status")
+}
+
+// Refusals returns the newest refusals, newest first.
+func (c *Client) Refusals(ctx context.Context, limit int) ([]Refused, error) {
+	return get[[]Refused](ctx, c, "/v1/refusals?limit="+strconv.Itoa(limit))
+}
+
+// Refusal returns one refusal by its reference.
+func (c *Client) Refusal(ctx context.Context, ref refusal.Reference) (Refused, error) {
+	return get[Refused](ctx, c, "/v1/refusals/"+ref.String())
+}
+
+var (
+	_ Authority = (*Client)(nil)
+	_ Live      = (*Client)(nil)
+)

@@ -1,0 +1,145 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// LockName is the file in a data folder whose lock its holder keeps.
+const LockName = "postern.lock"
+
+// DefaultWait is how long a second holder waits for the first.
+const DefaultWait = 5 * time.Second
+
+const lockPoll = 20 * time.Millisecond
+
+// A Lock makes its owner the one holder of a data folder. It ends with Close
+// and with the process.
+type Lock struct {
+	dir string
+	f   *os.File
+}
+
+// A HeldError says who holds a data folder.
+type HeldError struct {
+	Dir string
+	// PID is 0 and Command "" when the holder has not written them yet.
+	PID     int
+	Command string
+}
+
+// Error names the holder and what to do.
+func (e *HeldError) Error() string {
+	who := "another process"
+	if e.PID != 0 {
+		who = fmt.Sprintf("process %d (%s)", e.PID, e.Command)
+	}
+	return fmt.Sprintf("data folder %s is held by %s: stop it, or wait until it has finished", e.Dir, who)
+}
+
+// TryHold makes the caller the holder of dir, which is made when it is
+// missing. A *HeldError says who else is.
+func TryHold(dir string) (*Lock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, lockError(dir, err)
+	}
+	path := filepath.Join(dir, LockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, lockError(dir, err)
+	}
+	switch err := lockFile(f); {
+	case errors.Is(err, errHeld):
+		defer f.Close()
+		return nil, heldBy(dir, f)
+	case err != nil:
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	l := &Lock{dir, f}
+	if err := l.sign(); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("write %s: %w", path, plain(err))
+	}
+	return l, nil
+}
+
+// Hold is TryHold that waits for the holder to finish, up to wait.
+func Hold(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
+	for end := time.Now().Add(wait); ; {
+		l, err := TryHold(dir)
+		if _, held := errors.AsType[*HeldError](err); !held || time.Now().After(end) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// Dir returns the folder that is held.
+func (l *Lock) Dir() string { return l.dir }
+
+// Close lets the folder go. The file stays: removing it would give the folder
+// two holders.
+func (l *Lock) Close() error {
+	l.f.Truncate(0)
+	return l.f.Close()
+}
+
+// sign writes who holds the folder, for the message that others get.
+func (l *Lock) sign() error {
+	if err := l.f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := l.f.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), command()), 0)
+	return err
+}
+
+// command says what this process is: the program and its command, and no
+// argument that might be a secret.
+func command() string {
+	name := filepath.Base(os.Args[0])
+	for _, arg := range os.Args[1:] {
+		if strings.Trim(arg, "abcdefghijklmnopqrstuvwxyz") == "" && len(arg) <= 12 {
+			return name + " " + arg
+		}
+	}
+	return name
+}
+
+func heldBy(dir string, f *os.File) *HeldError {
+	e := &HeldError{Dir: dir}
+	b, _ := io.ReadAll(io.NewSectionReader(f, 0, 256))
+	pid, name, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	if n, err := strconv.Atoi(pid); err == nil && n > 0 {
+		e.PID, e.Command = n, name
+	}
+	return e
+}
+
+func lockError(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("data folder %s: %w: run as its owner", dir, plain(err))
+	}
+	return fmt.Errorf("data folder %s cannot be written: %w", dir, plain(err))
+}
+
+// plain drops the operation and the path from a file error.
+func plain(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}

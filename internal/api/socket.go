@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// SocketName is the socket in a data folder; where the path of one would be
+// too long it is a symbolic link to the socket.
+const SocketName = "postern.sock"
+
+// maxSocketPath is what fits into a sockaddr_un on every system, in bytes.
+const maxSocketPath = 100
+
+// ErrNoServer says that no server answers for a data folder.
+var ErrNoServer = errors.New("no server is running on this data folder")
+
+// Listen opens the socket of the data folder that l holds. A socket that a
+// killed server left behind is removed: whoever holds the lock is the only
+// one who may listen. Connections of other users than the folder's owner and
+// root are turned away.
+func Listen(l *Lock, log *slog.Logger) (net.Listener, error) {
+	owner, err := ownerOf(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	link := filepath.Join(l.dir, SocketName)
+	path, err := socketPath(link)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range []string{link, path} {
+		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("remove the old socket: %w", err)
+		}
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("open the socket for commands: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	if path != link {
+		if err := os.Symlink(path, link); err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
+	return &guarded{ln, owner, link, log}, nil
+}
+
+// socketPath returns where the socket of a link really is: there, or under a
+// name made of the link's in the runtime directory when the path is too long.
+func socketPath(link string) (string, error) {
+	if len(link) <= maxSocketPath {
+		return link, nil
+	}
+	dir, err := runtimeDir()
+	if err != nil {
+		return "", err
+	}
+	abs, err := filepath.Abs(link)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(abs))
+	path := filepath.Join(dir, hex.EncodeToString(sum[:8])+".sock")
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("the socket's path %s is too long: use a shorter data folder or XDG_RUNTIME_DIR", path)
+	}
+	return path, nil
+}
+
+// runtimeDir returns a folder that belongs to this user alone.
+func runtimeDir() (string, error) {
+	base := os.Getenv("RUNTIME_DIRECTORY")
+	if base == "" {
+		base = os.Getenv("XDG_RUNTIME_DIR")
+	}
+	dir := filepath.Join(base, "postern")
+	if base == "" {
+		dir = filepath.Join(os.TempDir(), "postern-"+strconv.Itoa(os.Getuid()))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	if owner, err := ownerOf(dir); err != nil || int(owner) != os.Getuid() || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
+		return "", fmt.Errorf("%s is not a folder of this user's own: remove it, or set XDG_RUNTIME_DIR", dir)
+	}
+	return dir, nil
+}
+
+// dialSocket connects to the server of a data folder.
+func dialSocket(ctx context.Context, dir string) (net.Conn, error) {
+	link := filepath.Join(dir, SocketName)
+	path := link
+	if target, err := os.Readlink(link); err == nil {
+		path = target
+	}
+	if len(path) > maxSocketPath {
+		return nil, ErrNoServer
+	}
+	d := net.Dialer{Timeout: 2 * time.Second}
+	return d.DialContext(ctx, "unix", path)
+}
+
+// A guarded listener lets in the folder's owner and root.
+type guarded struct {
+	*net.UnixListener
+	owner uint32
+	link  string
+	log   *slog.Logger
+}
+
+// turnedAway is the whole answer to everybody else.
+const turnedAway = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 91\r\n\r\n" +
+	`{"code":"forbidden","message":"this data folder belongs to another user: run as its owner"}`
+
+// Accept waits for somebody who may come in.
+func (g *guarded) Accept() (net.Conn, error) {
+	for {
+		c, err := g.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		uid, err := peerUID(c)
+		if err == nil && mayEnter(uid, g.owner) {
+			return c, nil
+		}
+		g.log.Warn("command turned away", "uid", uid, "err", err)
+		c.SetDeadline(time.Now().Add(time.Second))
+		io.WriteString(c, turnedAway)
+		c.Close()
+	}
+}
+
+func mayEnter(uid, owner uint32) bool { return uid == owner || uid == 0 }
+
+// Close stops listening and removes the socket.
+func (g *guarded) Close() error {
+	err := g.UnixListener.Close()
+	os.Remove(g.link)
+	return err
+}

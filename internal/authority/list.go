@@ -1,0 +1,229 @@
+package authority
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/store"
+)
+
+// The states of a certificate or an invite, as lists show them.
+const (
+	StatusGood      = "good"
+	StatusRevoked   = "revoked"
+	StatusExpired   = "expired"
+	StatusSuspended = "suspended"
+	StatusOpen      = "open"
+	StatusUsed      = "used"
+	StatusCancelled = "cancelled"
+)
+
+// defaultLimit is how many certificates are listed unless asked otherwise.
+const defaultLimit = 1000
+
+// Identities returns every name with its standing, sorted.
+func (s *Service) Identities(ctx context.Context) ([]Identity, error) {
+	good := map[identity.Name]int{}
+	for c, err := range s.certificates(ctx, store.Filter{Unrevoked: true}) {
+		if err != nil {
+			return nil, err
+		}
+		if c.Status == StatusGood {
+			good[c.Name]++
+		}
+	}
+	groups, err := s.memberships(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, standing := []Identity{}, s.standing(ctx)
+	for row, err := range s.store.Identities(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		suspended, err := standing.suspended(row.Name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Identity{
+			Name: row.Name, Created: row.CreatedAt, Suspended: suspended,
+			Groups: groups[row.Name], Certificates: good[row.Name],
+		})
+	}
+	return all, nil
+}
+
+// Identity returns one name with its standing.
+func (s *Service) Identity(ctx context.Context, n identity.Name) (Identity, error) {
+	row, err := s.store.Identity(ctx, n)
+	if err != nil {
+		return Identity{}, notFound(err, unknownName(n))
+	}
+	i := Identity{Name: n, Created: row.CreatedAt}
+	for c, err := range s.certificates(ctx, store.Filter{Name: n, Unrevoked: true}) {
+		if err != nil {
+			return Identity{}, err
+		}
+		if c.Name == n && c.Status == StatusGood {
+			i.Certificates++
+		}
+	}
+	if i.Suspended, err = s.standing(ctx).suspended(n); err != nil {
+		return Identity{}, err
+	}
+	groups, err := s.memberships(ctx)
+	i.Groups = groups[n]
+	return i, err
+}
+
+func (s *Service) memberships(ctx context.Context) (map[identity.Name][]identity.Group, error) {
+	groups := map[identity.Name][]identity.Group{}
+	for row, err := range s.store.Groups(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		groups[row.Name] = append(groups[row.Name], row.Group)
+	}
+	return groups, nil
+}
+
+// Certificates returns the certificates that fit f, newest first.
+func (s *Service) Certificates(ctx context.Context, f CertificateFilter) ([]Certificate, error) {
+	switch f.Status {
+	case "", StatusGood, StatusRevoked, StatusExpired, StatusSuspended:
+	default:
+		return nil, refuse(CodeBadRequest, "use good, revoked, expired or suspended", "%q is no status of a certificate", f.Status)
+	}
+	if f.Limit <= 0 {
+		f.Limit = defaultLimit
+	}
+	want := store.Filter{Name: f.Name, Serial: f.Serial, Unrevoked: f.Status != "" && f.Status != StatusRevoked}
+	all := []Certificate{}
+	for c, err := range s.certificates(ctx, want) {
+		if err != nil {
+			return nil, err
+		}
+		if f.Status == "" || c.Status == f.Status {
+			all = append(all, c)
+		}
+		if len(all) == f.Limit {
+			break
+		}
+	}
+	return all, nil
+}
+
+func (s *Service) certificates(ctx context.Context, f store.Filter) iter.Seq2[Certificate, error] {
+	return func(yield func(Certificate, error) bool) {
+		standing, now := s.standing(ctx), s.now()
+		for row, err := range s.store.Certificates(ctx, f) {
+			var suspended bool
+			if err == nil {
+				suspended, err = standing.suspended(row.Name)
+			}
+			if !yield(certificate(row, suspended, now), err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func certificate(row store.CertificateRow, suspended bool, now time.Time) Certificate {
+	c := Certificate{
+		Serial: row.Serial, Name: row.Name, Profile: row.Profile, Issuer: row.IssuerName,
+		IssuerKeyID: row.Issuer, TBS: row.TBS, Key: row.Key, NotBefore: row.NotBefore, NotAfter: row.NotAfter,
+		IssuedAt: row.IssuedAt, DNSNames: row.DNSNames, IPs: row.IPs, Via: row.Via,
+		RenewedFrom: row.RenewedFrom.Serial, Status: StatusGood,
+	}
+	switch {
+	case row.Revoked:
+		c.Status, c.RevokedAt, c.Reason = StatusRevoked, row.RevokedAt, row.Reason.String()
+	case !now.Before(row.NotAfter):
+		c.Status = StatusExpired
+	case suspended:
+		c.Status = StatusSuspended
+	}
+	return c
+}
+
+// Invites returns every invite, newest first.
+func (s *Service) Invites(ctx context.Context) ([]Invite, error) {
+	all := []Invite{}
+	for row, err := range s.store.Invites(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Invite{
+			ID: row.Code.String()[:8], Name: row.Name, Profile: row.Profile, Group: row.Group,
+			Created: row.CreatedAt, Expires: row.Expires, UsedAt: row.UsedAt, Status: inviteStatus(row, s.now()),
+		})
+	}
+	slices.SortStableFunc(all, func(a, b Invite) int { return b.Created.Compare(a.Created) })
+	return all, nil
+}
+
+func inviteStatus(row store.InviteRow, now time.Time) string {
+	switch {
+	case used(row):
+		return StatusUsed
+	case cancelled(row):
+		return StatusCancelled
+	case !now.Before(row.Expires):
+		return StatusExpired
+	}
+	return StatusOpen
+}
+
+// Groups returns every group that has members, sorted.
+func (s *Service) Groups(ctx context.Context) ([]Group, error) {
+	all := []Group{}
+	for row, err := range s.store.Groups(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if n := len(all); n == 0 || all[n-1].Name != row.Group {
+			all = append(all, Group{Name: row.Group})
+		}
+		last := &all[len(all)-1]
+		last.Members = append(last.Members, row.Name)
+	}
+	return all, nil
+}
+
+// Issuers returns every issuer that was ever added, oldest first.
+func (s *Service) Issuers(context.Context) ([]Issuer, error) {
+	all := []Issuer{}
+	for _, i := range s.roster.Issuers() {
+		all = append(all, Issuer{
+			Name: i.Name, Use: i.Use.String(), KeyID: i.KeyID, Certificate: i.Certificate.Raw,
+			NotAfter: i.Certificate.NotAfter, Distrusted: i.Distrusted,
+		})
+	}
+	return all, nil
+}
+
+// Head returns the ledger's newest checkpoint.
+func (s *Service) Head(ctx context.Context) (Head, error) {
+	h, err := s.store.Head(ctx)
+	if err != nil {
+		return Head{}, err
+	}
+	return Head{TrustDomain: s.domain.String(), Epoch: h.Epoch, Size: h.Size, Root: h.Root, Note: h.Note}, nil
+}
+
+// Verify recomputes the whole ledger and every view of it.
+func (s *Service) Verify(ctx context.Context) (Verification, error) {
+	r, err := s.store.Verify(ctx)
+	if err != nil {
+		return Verification{}, err
+	}
+	v := Verification{OK: r.OK, Size: r.Size, Root: ledger.Hash(r.Head.Root)}
+	if !r.OK {
+		v.Fault = r.Fault.Error()
+	}
+	return v, nil
+}

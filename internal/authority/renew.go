@@ -1,0 +1,116 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/refusal"
+	"github.com/postern-project/postern/internal/store"
+)
+
+// Renew certifies a new key for the holder of a certificate: same name, same
+// profile, same hosts. A certificate that was revoked, has expired, or whose
+// successor was revoked is not renewed, nor is one of a suspended name.
+//
+// What the old certificate says is taken from the roster and from the
+// certificate itself, whose hash is in the ledger: a changed row in a table
+// gives nobody another name.
+func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
+	old, err := s.store.CertificateByRef(ctx, r.Ref)
+	if err != nil {
+		return Issued{}, notFound(err, unknownSerial(r.Ref.Serial))
+	}
+	if err := s.renewable(old); err != nil {
+		return Issued{}, err
+	}
+	want := decision{name: old.Name, profile: old.Profile, spki: r.PublicKey, via: viaRenew, from: r.Ref}
+	if want.dns, want.ips, err = s.hostsOf(ctx, old); err != nil {
+		return Issued{}, err
+	}
+	d, err := s.draft(want)
+	if err != nil {
+		return Issued{}, err
+	}
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		// Read again: a revocation may have come in between.
+		old, err := tx.CertificateByRef(ctx, r.Ref)
+		if err != nil {
+			return notFound(err, unknownSerial(r.Ref.Serial))
+		}
+		if err := s.renewable(old); err != nil {
+			return err
+		}
+		if err := noSuccessorRevoked(ctx, tx, old); err != nil {
+			return err
+		}
+		return d.record(ctx, tx)
+	})
+	if err != nil {
+		return Issued{}, err
+	}
+	return s.finish(ctx, d)
+}
+
+const inviteAnew = "ask for a new invitation"
+
+// renewable judges the old certificate by its row, which is up to date, and by
+// the roster, which nobody can write to.
+func (s *Service) renewable(c store.CertificateRow) error {
+	v := s.roster.Check(c.Ref, c.NotBefore)
+	switch {
+	case c.Revoked || v.Code == refusal.Revoked:
+		return refuse(CodeRevoked, inviteAnew, "certificate %s was revoked and is not renewed", c.Serial)
+	case v.Code == refusal.Suspended:
+		return refuse(CodeSuspended, "'postern reinstate' ends a suspension", "%s is suspended", c.Name)
+	case v.Code != "":
+		return fmt.Errorf("certificate %s is not renewed: the roster says %s", c.Serial, v.Code)
+	case v.Name != c.Name || v.Profile != c.Profile:
+		return fmt.Errorf("certificate %s is not renewed: its row is not what the ledger says: 'postern ledger verify' shows what is damaged", c.Serial)
+	case !s.now().Before(c.NotAfter):
+		return refuse(CodeExpired, inviteAnew, "certificate %s expired on %s and is not renewed", c.Serial, c.NotAfter.Format(time.DateOnly))
+	}
+	return nil
+}
+
+// hostsOf returns the hosts of a certificate by its kept copy.
+func (s *Service) hostsOf(ctx context.Context, old store.CertificateRow) (dns []string, ips []netip.Addr, err error) {
+	if len(old.DNSNames)+len(old.IPs) == 0 {
+		return nil, nil, nil
+	}
+	c, _, err := s.kept(ctx, old.TBS)
+	if err != nil {
+		return nil, nil, notFound(err, refuse(CodeNotFound, "use 'postern issue'", "no copy of certificate %s is kept", old.Serial))
+	}
+	return c.DNSNames, addrs(c.IPAddresses), nil
+}
+
+// noSuccessorRevoked refuses a certificate from which one was renewed that is
+// revoked: its holder's access was meant to end, whichever generation they
+// still have. What was revoked earlier took its successors along.
+func noSuccessorRevoked(ctx context.Context, tx *store.Tx, old store.CertificateRow) error {
+	var newer []store.CertificateRow
+	for row, err := range tx.Certificates(ctx, store.Filter{Name: old.Name}) {
+		if err != nil {
+			return err
+		}
+		if row.Seq <= old.Seq {
+			break
+		}
+		newer = append(newer, row)
+	}
+	line := map[ledger.Ref]bool{old.Ref: true}
+	for _, row := range slices.Backward(newer) {
+		if !line[row.RenewedFrom] {
+			continue
+		}
+		if row.Revoked {
+			return refuse(CodeRevoked, inviteAnew, "certificate %s, renewed from %s, was revoked", row.Serial, old.Serial)
+		}
+		line[row.Ref] = true
+	}
+	return nil
+}

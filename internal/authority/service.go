@@ -1,0 +1,72 @@
+package authority
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/roster"
+	"github.com/postern-project/postern/internal/store"
+)
+
+// Options is what a Service is made of.
+type Options struct {
+	// Dir is the data folder; its issuers' keys are read.
+	Dir   string
+	Store *store.Store
+	// Roster is the one that the store tells of commits: no certificate is
+	// handed out before it holds it.
+	Roster *roster.Roster
+	Log    *slog.Logger     // nil discards
+	Now    func() time.Time // nil is time.Now
+}
+
+// A Service is the authority: it decides, has the ledger record it, and signs.
+// Its methods take and give plain values, and all of them are safe for
+// concurrent use.
+type Service struct {
+	store   *store.Store
+	roster  *roster.Roster
+	log     *slog.Logger
+	now     func() time.Time
+	domain  identity.TrustDomain
+	root    *x509.Certificate
+	issuers []*issuer // fixed when the service is opened
+}
+
+// Open returns the authority of a data folder whose roster has been loaded
+// from its store. A missing issuer's key, or one that does not belong to its
+// certificate, is an error.
+func Open(ctx context.Context, o Options) (*Service, error) {
+	if o.Store == nil || o.Roster == nil {
+		return nil, errors.New("open authority: a store and its roster are needed")
+	}
+	s := &Service{
+		store: o.Store, roster: o.Roster, log: o.Log, now: o.Now,
+		domain: o.Roster.TrustDomain(), root: o.Roster.Root(),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.root == nil {
+		return nil, errors.New("open authority: the roster is empty: load it from the store first")
+	}
+	issuers, err := loadIssuers(o.Dir, o.Roster.Issuers())
+	if err != nil {
+		return nil, err
+	}
+	s.issuers = issuers
+	return s, ctx.Err()
+}
+
+// TrustDomain returns the namespace whose names the authority certifies.
+func (s *Service) TrustDomain() identity.TrustDomain { return s.domain }
+
+// Root returns the root certificate, DER.
+func (s *Service) Root() []byte { return s.root.Raw }

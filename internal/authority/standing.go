@@ -1,0 +1,98 @@
+package authority
+
+import (
+	"context"
+	"errors"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/store"
+)
+
+// Suspend keeps a name and all below it out until it is reinstated. Suspending
+// a suspended name changes nothing. A name that stands only above known ones
+// can be suspended too.
+func (s *Service) Suspend(ctx context.Context, n identity.Name) error {
+	changed := false
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := known(ctx, tx, n); err != nil {
+			return err
+		}
+		if err := mention(tx, n); err != nil {
+			return err
+		}
+		err := tx.Append(ledger.IdentitySuspended{Name: n})
+		changed = err == nil
+		return unless(store.ErrExists, err)
+	})
+	if err == nil && changed {
+		s.log.Info("identity suspended", "id", n)
+	}
+	return err
+}
+
+// Reinstate ends the suspension of exactly this name. Reinstating a name that
+// is not suspended changes nothing; one that is so by a name above it is an
+// error that tells which.
+func (s *Service) Reinstate(ctx context.Context, n identity.Name) error {
+	changed := false
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		row, err := tx.Identity(ctx, n)
+		if err != nil {
+			return notFound(err, unknownName(n))
+		}
+		if !row.Suspended {
+			return inGoodStanding(ctx, tx, n)
+		}
+		changed = true
+		return tx.Append(ledger.IdentityReinstated{Name: n})
+	})
+	if err == nil && changed {
+		s.log.Info("identity reinstated", "id", n)
+	}
+	return err
+}
+
+// known refuses a name of which neither itself nor anything below it was ever
+// mentioned, which is a typing error more often than not.
+func known(ctx context.Context, tx *store.Tx, n identity.Name) error {
+	if n.IsZero() {
+		return refuse(CodeBadRequest, "a name looks like ben/phone or services/checkout", "no name is given")
+	}
+	_, err := tx.Identity(ctx, n)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	for row, err := range tx.Identities(ctx) {
+		if err != nil {
+			return err
+		}
+		if n.Covers(row.Name) {
+			return nil
+		}
+	}
+	return unknownName(n)
+}
+
+// A standing tells which names are suspended, and asks the store only once for
+// each.
+type standing struct {
+	ctx   context.Context
+	store interface {
+		Suspended(context.Context, identity.Name) (identity.Name, bool, error)
+	}
+	seen map[identity.Name]bool
+}
+
+func (s *Service) standing(ctx context.Context) *standing {
+	return &standing{ctx, s.store, map[identity.Name]bool{}}
+}
+
+func (s *standing) suspended(n identity.Name) (bool, error) {
+	if is, ok := s.seen[n]; ok {
+		return is, nil
+	}
+	_, is, err := s.store.Suspended(s.ctx, n)
+	s.seen[n] = is
+	return is, err
+}

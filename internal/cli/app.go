@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/telemetry"
+)
+
+// Where things are when no flag says otherwise.
+const (
+	defaultData   = "postern-data"
+	defaultConfig = "postern.yaml"
+)
+
+// An app is one run of the program: the world and the flags that every
+// command shares.
+type app struct {
+	Env
+	dataFlag, configFlag string
+	json                 bool
+}
+
+// data returns the data folder.
+func (a *app) data() string { return cmp.Or(a.dataFlag, defaultData) }
+
+// log returns a logger for people, on standard error.
+func (a *app) log(level slog.Level) *slog.Logger {
+	return telemetry.Logger(a.Stderr, telemetry.Text, level)
+}
+
+// config reads the configuration; without a file, and without a flag that
+// names one, it is the default one. Warnings are left to the caller.
+func (a *app) config() (config.Config, []config.Warning, error) {
+	c, warnings, err := config.Load(cmp.Or(a.configFlag, defaultConfig))
+	if err == nil {
+		return c, warnings, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return config.Config{}, nil, err
+	}
+	if a.configFlag != "" {
+		return config.Config{}, nil, withHint(fmt.Errorf("no configuration at %s", a.configFlag), "--config names the file; without it postern.yaml in this folder is read if there is one")
+	}
+	c = config.Default()
+	return c, c.Warnings(), nil
+}
+
+// show prints a result: as JSON when asked to, else as people writes it.
+func (a *app) show(value any, people func(w io.Writer)) error {
+	if !a.json {
+		people(a.Stdout)
+		return nil
+	}
+	e := json.NewEncoder(escaper{a.Stdout})
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
+}
+
+// note tells people something that is no result.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.Stderr, format+"\n", cleaned(args)...)
+}
+
+// here returns path as somebody in this folder would type it.
+func here(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	base, err := filepath.Abs(".")
+	if err != nil {
+		return path
+	}
+	rel, err := filepath.Rel(base, abs)
+	if err != nil || len(rel) > len(abs) || rel == ".." || len(rel) > 2 && rel[:3] == "../" {
+		return abs
+	}
+	return rel
+}

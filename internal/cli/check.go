@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/identity"
+)
+
+func newCheck(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Is postern.yaml right",
+		Long: `Read the configuration as 'postern up' would and say everything that is wrong
+with it, and what is allowed but hardly meant. Groups are looked up in the data
+folder when there is one.`,
+		Args: arguments(0, 1, "", ""),
+		RunE: func(c *cobra.Command, args []string) error {
+			file := cmp.Or(a.configFlag, defaultConfig)
+			if len(args) == 1 {
+				file = args[0]
+			}
+			return a.check(c.Context(), file)
+		},
+	}
+}
+
+// finding is one line of 'check --json'.
+type finding struct {
+	Severity string `json:"severity"` // error or warning
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+type checked struct {
+	File     string    `json:"file"`
+	OK       bool      `json:"ok"`
+	Sites    int       `json:"sites"`
+	Findings []finding `json:"findings"`
+}
+
+func (a *app) check(ctx context.Context, file string) error {
+	conf, warnings, err := config.Load(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(errors.New("there is no "+file), "write one, or name it: postern check FILE")
+	}
+	if err == nil {
+		err = a.checkGroups(ctx, conf)
+	}
+	wrong := config.Errors(err)
+	if err != nil && len(wrong) == 0 {
+		return err
+	}
+	result := checked{File: file, OK: len(wrong) == 0, Sites: len(conf.Sites), Findings: findings(wrong, warnings)}
+	if !a.json {
+		a.complainConfig(wrong)
+		a.warn(warnings)
+	}
+	if err := a.show(result, func(w io.Writer) {
+		if result.OK {
+			say(w, "%s is right: %s.", file, count(result.Sites, "site"))
+		}
+	}); err != nil {
+		return err
+	}
+	if !result.OK {
+		return errSilent
+	}
+	return nil
+}
+
+func findings(wrong []*config.Error, warnings []config.Warning) []finding {
+	all := []finding{}
+	for _, e := range wrong {
+		all = append(all, finding{"error", e.Line, e.Column, e.Msg, e.Hint})
+	}
+	for _, w := range warnings {
+		all = append(all, finding{"warning", w.Line, w.Column, w.Msg, w.Hint})
+	}
+	return all
+}
+
+// warn tells people what is allowed and hardly meant.
+func (a *app) warn(warnings []config.Warning) {
+	for _, w := range warnings {
+		a.note("warning: %s", w.String())
+		if w.Hint != "" {
+			a.note("hint: %s", w.Hint)
+		}
+	}
+}
+
+// checkGroups looks the groups up in the ledger. Where there is no data folder
+// yet, or somebody else's, there is nothing to look in.
+func (a *app) checkGroups(ctx context.Context, conf config.Config) error {
+	if conf.CheckGroups(func(identity.Group) bool { return false }) == nil || a.haveData() != nil {
+		return nil
+	}
+	auth, done, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	known, err := groupSet(ctx, auth)
+	if err != nil {
+		return err
+	}
+	return conf.CheckGroups(func(g identity.Group) bool { return known[g] })
+}
+
+func groupSet(ctx context.Context, auth api.Authority) (map[identity.Group]bool, error) {
+	all, err := auth.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[identity.Group]bool, len(all))
+	for _, g := range all {
+		known[g.Name] = true
+	}
+	return known, nil
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/explain"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+type explaining struct {
+	roots, certs []string
+	host         string
+	timeout      lifetime
+}
+
+func newExplain(a *app) *cobra.Command {
+	var f explaining
+	c := &cobra.Command{
+		Use:   "explain FILE...|HOST[:PORT]|REFERENCE",
+		Short: "Why yes, why no, step by step",
+		Long: `Tell why a certificate, a server or a refusal is as it is, step by step, and
+what to do about it. FILE is a certificate, key, certificate request or PKCS#12
+file, of Postern's making or not; - is standard input. HOST is asked live.
+REFERENCE is the short code on a refusal page.`,
+		Example: `  postern explain K7QM-2XPA
+  postern explain pw.example.com --cert ./ben-laptop
+  postern explain server.pem chain.pem --host orders.internal --root ca.pem`,
+		Args: arguments(1, -1, "a file, host or reference", "postern explain FILE, HOST:PORT or REFERENCE"),
+		RunE: func(c *cobra.Command, args []string) error { return a.explain(c.Context(), args, f) },
+	}
+	c.Flags().StringSliceVar(&f.roots, "root", nil, "trust the certificates in `FILE`; may be repeated")
+	c.Flags().StringVar(&f.host, "host", "", "the host `NAME` that the certificate should be for")
+	c.Flags().StringSliceVar(&f.certs, "cert", nil, "a `DIR`ectory with cert.pem and key.pem to show to HOST; may be repeated")
+	c.Flags().Var(&f.timeout, "timeout", "how long HOST may take (default 5s)")
+	return c
+}
+
+func (a *app) explain(ctx context.Context, args []string, f explaining) error {
+	report, err := a.report(ctx, args, f)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err = a.show(report, nil)
+	} else {
+		err = report.WriteText(a.Stdout, a.colour())
+	}
+	if err == nil && !report.OK {
+		return errSilent
+	}
+	return err
+}
+
+// report tells from its looks what is to be explained. A file that exists is a
+// file, whatever its name looks like.
+func (a *app) report(ctx context.Context, args []string, f explaining) (explain.Report, error) {
+	roots, err := a.roots(f.roots)
+	if err != nil {
+		return explain.Report{}, err
+	}
+	_, statErr := os.Stat(args[0])
+	if len(args) > 1 || args[0] == "-" || statErr == nil {
+		return a.explainFiles(args, roots, f.host)
+	}
+	if ref, err := refusal.ParseReference(args[0]); err == nil {
+		return a.explainRefusal(ctx, ref)
+	}
+	if looksLikePath(args[0]) {
+		return explain.Report{}, fmt.Errorf("there is no file %s", args[0])
+	}
+	return a.explainHost(ctx, args[0], roots, f)
+}
+
+func looksLikePath(s string) bool {
+	switch filepath.Ext(s) {
+	case ".pem", ".crt", ".cer", ".der", ".key", ".csr", ".p12", ".pfx":
+		return true
+	}
+	return filepath.IsAbs(s) || len(s) > 1 && s[0] == '.' && (s[1] == '/' || s[1] == '.')
+}
+
+func (a *app) explainRefusal(ctx context.Context, ref refusal.Reference) (explain.Report, error) {
+	r, err := a.refused(ctx, ref)
+	if err != nil {
+		return explain.Report{}, err
+	}
+	return explain.Refusal(recordOf(r)), nil
+}
+
+func recordOf(r api.Refused) explain.Record {
+	return explain.Record{
+		Reference: r.Reference, Time: r.Time, Code: r.Code, Detail: r.Detail, Site: r.Site, Host: r.Host,
+		Method: r.Method, Path: r.Path, Address: r.Address, Name: r.Client.Name, Serial: r.Client.Serial,
+		Issuer: r.Client.Issuer, IssuerKeyID: r.Client.IssuerKeyID, Subject: r.Client.Subject, NotAfter: r.Client.NotAfter,
+	}
+}
+
+func (a *app) explainFiles(paths []string, roots []*x509.Certificate, host string) (explain.Report, error) {
+	files := make([]explain.File, len(paths))
+	for i, path := range paths {
+		f, err := a.readFile(path)
+		if err != nil {
+			return explain.Report{}, err
+		}
+		files[i] = f
+	}
+	o := explain.Options{Host: host, Roots: roots, Now: a.Now()}
+	if a.ReadPassword != nil {
+		o.Password = func(file string) (string, error) { return a.ReadPassword("Password of " + clean(file) + ": ") }
+	}
+	return explain.Files(files, o), nil
+}
+
+func (a *app) readFile(path string) (explain.File, error) {
+	if path != "-" {
+		f, err := explain.ReadFile(path)
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			err = fmt.Errorf("%s: %w", path, p.Err)
+		}
+		return f, err
+	}
+	data, err := io.ReadAll(io.LimitReader(a.Stdin, chain.MaxPEM+1))
+	if err == nil && len(data) > chain.MaxPEM {
+		err = fmt.Errorf("standard input has more than %d bytes, which is no certificate", chain.MaxPEM)
+	}
+	return explain.File{Name: "standard input", Data: data}, err
+}
+
+func (a *app) explainHost(ctx context.Context, host string, roots []*x509.Certificate, f explaining) (explain.Report, error) {
+	if _, err := explain.ParseAddress(host); err != nil {
+		return explain.Report{}, &UsageError{err, "postern explain FILE, HOST:PORT or REFERENCE"}
+	}
+	clients, err := explain.ReadCredentials(f.certs...)
+	if err != nil {
+		return explain.Report{}, withHint(fmt.Errorf("--cert: %w", err), "name a folder as 'postern join' or 'postern issue' wrote it")
+	}
+	return explain.Host(ctx, host, explain.HostOptions{
+		ServerName: f.host, Roots: roots, Clients: clients, Timeout: f.timeout.d, Now: a.Now,
+	})
+}
+
+// roots reads the anchors that flags name. Without a flag this house's own
+// root is one, when there is a house here.
+func (a *app) roots(paths []string) ([]*x509.Certificate, error) {
+	if len(paths) == 0 && a.haveData() == nil {
+		root, err := readRoot(a.data())
+		if err != nil {
+			return nil, err
+		}
+		return []*x509.Certificate{root}, nil
+	}
+	var all []*x509.Certificate
+	for _, path := range paths {
+		certs, err := explain.ReadRoots(path)
+		if err != nil {
+			return nil, fmt.Errorf("--root: %w", err)
+		}
+		all = append(all, certs...)
+	}
+	return all, nil
+}

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/invite"
+)
+
+func newInvite(a *app) *cobra.Command {
+	var q authority.InviteRequest
+	var ttl lifetime
+	var group string
+	var noWait bool
+	c := &cobra.Command{
+		Use:   "invite NAME",
+		Short: "A link that lets one device or service in, once",
+		Long: `Make a link with a one-time code. Whoever opens it first gets a certificate
+for NAME; the key is made on their device and stays there. The link is good
+for 15 minutes, and for 24 hours with --profile service.`,
+		Example: `  postern invite anna/phone
+  postern invite anna/laptop --group family --ttl 1h
+  postern invite services/checkout --profile service --json`,
+		Args:              arguments(1, 1, "the name of the device or service", nameHint),
+		ValidArgsFunction: a.completeNames,
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if q.Name, err = parseName(args[0]); err != nil {
+				return err
+			}
+			if q.Group, err = parseGroup(group); err != nil {
+				return err
+			}
+			q.TTL = ttl.d
+			return a.invite(c.Context(), q, !noWait && !a.json)
+		},
+	}
+	c.Flags().StringVar(&q.Profile, "profile", "", "what kind of certificate, `PROFILE`: device, service or admin (default device)")
+	c.Flags().Var(&ttl, "ttl", "how long the link is good, such as 15m, 24h or 7d")
+	c.Flags().StringVar(&group, "group", "", "the `GROUP` that NAME joins when the link is used")
+	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the link is used")
+	return c
+}
+
+func (a *app) invite(ctx context.Context, q authority.InviteRequest, wait bool) error {
+	auth, done, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	base, running, err := a.publicURL(ctx, auth)
+	if err != nil {
+		return err
+	}
+	made, err := auth.Invite(ctx, q)
+	if err != nil {
+		return err
+	}
+	if err := a.showInvitation(made, base); err != nil {
+		return err
+	}
+	if !running {
+		a.note("no server is running on %s: start 'postern up' before the link is opened", here(a.data()))
+	}
+	if wait && running && a.StdoutTerminal {
+		return a.awaitUse(ctx, auth, made)
+	}
+	return nil
+}
+
+// publicURL returns the address that links begin with: what the running server
+// says, else what the configuration says.
+func (a *app) publicURL(ctx context.Context, auth api.Authority) (base string, running bool, err error) {
+	if live, ok := auth.(api.Live); ok {
+		s, err := live.Status(ctx)
+		if err != nil {
+			return "", true, err
+		}
+		return s.PublicURL, true, nil
+	}
+	conf, _, err := a.config()
+	if err != nil {
+		return "", false, err
+	}
+	return conf.PublicURL(), false, nil
+}
+
+// invitation is what 'invite --json' prints; scripts rely on its names.
+type invitation struct {
+	Link    string    `json:"link"`
+	Code    string    `json:"code"`
+	Name    string    `json:"name"`
+	Profile string    `json:"profile"`
+	Group   string    `json:"group,omitempty"`
+	Expires time.Time `json:"expires"`
+}
+
+// showInvitation prints the link: to a person's terminal, or into JSON that
+// was asked for, and else into a file.
+func (a *app) showInvitation(made authority.Invitation, base string) error {
+	link, err := a.link(made.Code, base)
+	if err != nil {
+		return err
+	}
+	v := invitation{link.String(), made.Code, made.Name.String(), made.Profile, made.Group.String(), made.Expires}
+	if a.json || a.StdoutTerminal {
+		return a.show(v, func(w io.Writer) { a.drawInvitation(w, v, link) })
+	}
+	name := "invite-" + fileWord(v.Name) + "-" + inviteID(link.Code)
+	path, err := keepSecret(a.data(), name, v.Link)
+	if err != nil {
+		return err
+	}
+	say(a.Stdout, "The invitation for %s is in %s, good until %s.", v.Name, here(path), moment(v.Expires))
+	return nil
+}
+
+// inviteID is how lists name an invite: its code is not kept.
+func inviteID(c invite.Code) string {
+	sum := c.Hash()
+	return hex.EncodeToString(sum[:4])
+}
+
+func (a *app) link(code, base string) (invite.Link, error) {
+	c, err := invite.Parse(code)
+	if err != nil {
+		return invite.Link{}, err
+	}
+	base, err = invite.ParseBase(base)
+	if err != nil {
+		return invite.Link{}, fmt.Errorf("the address of the public side: %w", err)
+	}
+	root, err := readRoot(a.data())
+	if err != nil {
+		return invite.Link{}, err
+	}
+	return invite.Link{Base: base, Code: c, Pin: invite.PinOf(root)}, nil
+}
+
+func (a *app) drawInvitation(w io.Writer, v invitation, link invite.Link) {
+	say(w, "An invitation for %s, good once and until %s.\n", v.Name, moment(v.Expires))
+	say(w, "On a computer:\n\n    postern join '%s'\n", v.Link)
+	host, _ := link.Host()
+	switch {
+	case onlyHere(host):
+		say(w, "A phone cannot open %s: it needs a host name or address of this machine that\nit can reach (--site HOST=…), and a public certificate or the root installed.", link.Base)
+	case a.StdoutTerminal:
+		say(w, "On a phone, point the camera at this:\n")
+		if err := drawQR(w, v.Link); err != nil {
+			a.note("no QR code: %s", err)
+		}
+	}
+}
+
+// onlyHere reports whether host means this machine to every machine.
+func onlyHere(host string) bool {
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
+}
+
+// awaitUse waits until the invitation is used, cancelled or over.
+func (a *app) awaitUse(ctx context.Context, auth api.Authority, made authority.Invitation) error {
+	code, err := invite.Parse(made.Code)
+	if err != nil {
+		return err
+	}
+	id := inviteID(code)
+	a.note("waiting for %s; Ctrl-C ends the waiting, not the invitation", made.Name)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+		status, err := inviteStatus(ctx, auth, id)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case status == "used":
+			say(a.Stdout, "%s is in.", made.Name)
+			return nil
+		case status != "open":
+			return fmt.Errorf("the invitation is %s: make a new one with 'postern invite %s'", status, made.Name)
+		}
+	}
+}
+
+func inviteStatus(ctx context.Context, auth api.Authority, id string) (string, error) {
+	all, err := auth.Invites(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, i := range all {
+		if i.ID == id {
+			return i.Status, nil
+		}
+	}
+	return "", errors.New("the invitation is not on record any more")
+}

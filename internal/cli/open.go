@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
+)
+
+// lookAgain is how often a command that waits for the data folder tries.
+const lookAgain = 20 * time.Millisecond
+
+// open reaches the authority: through the socket of the server that holds the
+// data folder, else by opening the folder itself. The caller closes what it
+// gets.
+func (a *app) open(ctx context.Context) (api.Authority, func(), error) {
+	client, lock, err := a.reach(ctx)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case client != nil:
+		return client, func() { client.Close() }, nil
+	}
+	h, err := OpenHouse(ctx, lock, HouseOptions{Log: a.log(slog.LevelWarn), Now: a.Now})
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.Authority, func() { a.closeHouse(h) }, nil
+}
+
+// closeHouse lets the data folder go. What was done is done by then, so a
+// trouble is told and fails nothing.
+func (a *app) closeHouse(h *House) {
+	if err := h.Close(); err != nil {
+		a.note("warning: %s", err)
+	}
+}
+
+// reach returns either the running server or the lock of the data folder.
+// While neither is to be had it waits, since the holder may be another command
+// that is about to finish, or a server that is about to answer.
+func (a *app) reach(ctx context.Context) (*api.Client, *api.Lock, error) {
+	if err := a.haveData(); err != nil {
+		return nil, nil, err
+	}
+	for end := time.Now().Add(api.DefaultWait); ; {
+		client, err := api.Dial(ctx, a.data())
+		if !errors.Is(err, api.ErrNoServer) {
+			return client, nil, err
+		}
+		lock, err := api.TryHold(a.data())
+		if _, held := errors.AsType[*api.HeldError](err); !held || time.Now().After(end) {
+			return nil, lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// haveData reports whether the data folder holds an authority.
+func (a *app) haveData() error {
+	_, err := os.Stat(filepath.Join(a.data(), authority.DatabaseFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(fmt.Errorf("there is no authority in %s", here(a.data())), "'postern up' or 'postern init' makes one; --data names another folder")
+	case errors.Is(err, fs.ErrPermission):
+		return withHint(fmt.Errorf("data folder %s belongs to another user", here(a.data())), "run as its owner")
+	}
+	return err
+}

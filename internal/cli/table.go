@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// table writes rows in columns under their heads, every cell cleaned.
+func table(w io.Writer, heads []string, rows [][]string) {
+	all := append([][]string{heads}, rows...)
+	widths := make([]int, len(heads))
+	for _, row := range all {
+		for i := range row {
+			row[i] = clean(row[i])
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// facts writes names with their values, one a line, leaving out empty ones.
+func facts(w io.Writer, pairs ...string) {
+	width := 0
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			width = max(width, len(pairs[i]))
+		}
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(w, "%-*s  %s\n", width, pairs[i], clean(pairs[i+1]))
+		}
+	}
+}
+
+// moment writes a time as people in this place read it; "" for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04")
+}
+
+// span writes a duration roughly: 364 days, 5 hours, 15 minutes.
+func span(d time.Duration) string {
+	n, unit := int64(d.Round(time.Second)/time.Second), "second"
+	switch {
+	case d >= 48*time.Hour:
+		n, unit = int64(d/(24*time.Hour)), "day"
+	case d >= 2*time.Hour:
+		n, unit = int64(d.Round(time.Hour)/time.Hour), "hour"
+	case d >= 2*time.Minute:
+		n, unit = int64(d.Round(time.Minute)/time.Minute), "minute"
+	}
+	return count(int(n), unit)
+}
+
+// count writes a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "y"); ok {
+		return fmt.Sprintf("%d %sies", n, stem)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

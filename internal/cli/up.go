@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/telemetry"
+)
+
+// lockWait is how long 'up' waits for whoever holds the data folder.
+const lockWait = 5 * time.Second
+
+// upFlags are what 'up' adds to the configuration file.
+type upFlags struct{ listen, sites []string }
+
+func newUp(a *app) *cobra.Command {
+	var flags upFlags
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Open the door: serve sites to those who are enrolled",
+		Long: `Serve the sites of postern.yaml and of --site to those on their lists. The
+first start makes the authority and prints the invitation for the first
+device. A site from --site lets in everybody who is enrolled.`,
+		Example: `  postern up --site localhost=./examples/passwords
+  postern up --site app.example.com=http://127.0.0.1:3000 --listen :443
+  postern up --config /etc/postern/postern.yaml --data /var/lib/postern`,
+		Args: arguments(0, 0, "", ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.up(ctx, flags)
+		},
+	}
+	c.Flags().StringArrayVar(&flags.sites, "site", nil, "serve `HOST=DIR|URL`; may be repeated")
+	c.Flags().StringArrayVar(&flags.listen, "listen", nil, "the `ADDRESS` of the sites (default :8443); the public side takes the next port; may be repeated")
+	return c
+}
+
+// upConfig returns what is to be served: the file, with the flags added.
+func (a *app) upConfig(flags upFlags) (config.Config, []config.Warning, error) {
+	c, _, err := a.config()
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	if c, err = c.WithListen(flags.listen); err != nil {
+		return config.Config{}, nil, &UsageError{err, ""}
+	}
+	for _, site := range flags.sites {
+		if c, err = c.WithSite(site); err != nil {
+			return config.Config{}, nil, &UsageError{err, ""}
+		}
+	}
+	if len(c.Sites) == 0 {
+		return config.Config{}, nil, usage("add one: postern up --site localhost=FOLDER, or --site HOST=http://127.0.0.1:PORT, or under 'sites:' in postern.yaml", "there is no site to serve")
+	}
+	return c, c.Warnings(), nil
+}
+
+// up runs until ctx ends.
+func (a *app) up(ctx context.Context, flags upFlags) error {
+	conf, warnings, err := a.upConfig(flags)
+	if err != nil {
+		return err
+	}
+	a.warn(warnings)
+	log := telemetry.Logger(a.Stderr, conf.Log.Format, conf.Log.Level)
+	lock, err := api.Hold(ctx, a.data(), lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	doors, err := listenAll(conf)
+	if err != nil {
+		return err
+	}
+	defer doors.close()
+	if err := a.foundIfNew(ctx, conf); err != nil {
+		return err
+	}
+	house, err := OpenHouse(ctx, lock, HouseOptions{Log: log, Now: a.Now})
+	if err != nil {
+		return err
+	}
+	defer house.Close()
+	s, err := a.newServer(ctx, house, conf, flags, log, doors)
+	if err != nil {
+		return err
+	}
+	return s.run()
+}
+
+// foundIfNew makes the authority on the first start.
+func (a *app) foundIfNew(ctx context.Context, conf config.Config) error {
+	there, err := authority.Initialised(a.data())
+	if err != nil || there {
+		return err
+	}
+	made, err := a.found(ctx, conf)
+	if err != nil {
+		return err
+	}
+	return a.showFounded(made)
+}
+
+// doors are the listeners, opened before anything is written: a port that is
+// taken leaves no trace.
+type doors struct {
+	sites   []net.Listener
+	public  net.Listener // nil when the public side has a host name only
+	metrics net.Listener // nil for none
+}
+
+func listenAll(c config.Config) (*doors, error) {
+	d := &doors{}
+	for _, a := range c.Listen {
+		l, err := listen(a, "--listen, or 'listen:' in postern.yaml, names another address")
+		if err != nil {
+			d.close()
+			return nil, err
+		}
+		d.sites = append(d.sites, l)
+	}
+	if !c.Public.Listen.IsZero() {
+		l, err := listen(c.Public.Listen, "the public side takes the port after the sites'; 'public: {listen: …}' in postern.yaml names another")
+		if err != nil {
+			d.close()
+			return nil, err
+		}
+		d.public = l
+	}
+	if !c.Metrics.IsZero() {
+		l, err := telemetry.ListenMetrics(c.Metrics.String(), false)
+		if err != nil {
+			d.close()
+			return nil, withHint(err, "'metrics: {listen: …}' in postern.yaml names the address")
+		}
+		d.metrics = l
+	}
+	return d, nil
+}
+
+func listen(a config.Address, hint string) (net.Listener, error) {
+	l, err := net.Listen("tcp", a.String())
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, withHint(fmt.Errorf("%s is in use by another program", a), hint)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, withHint(fmt.Errorf("this user may not listen on %s", a), "ports below 1024 need a capability: see 'Port 443 without root' in the README")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, withHint(fmt.Errorf("%s is no address of this machine", a), hint)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", a, err)
+	}
+	return l, nil
+}
+
+func (d *doors) close() {
+	for _, l := range d.sites {
+		l.Close()
+	}
+	if d.public != nil {
+		d.public.Close()
+	}
+	if d.metrics != nil {
+		d.metrics.Close()
+	}
+}

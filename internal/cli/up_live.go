@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// Status says how the server is.
+func (s *server) Status(ctx context.Context) (api.Status, error) {
+	head, err := s.house.Authority.Head(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
+	conf := s.inUse.Load()
+	status := api.Status{
+		Version: thisBuild().Version, PID: os.Getpid(), Started: s.started, TrustDomain: head.TrustDomain,
+		Ready: s.ready.Load(), Config: conf.File, PublicURL: s.publicURL(*conf),
+		Connections: s.gateway.Connections(),
+		Ledger:      api.LedgerStatus{Epoch: head.Epoch, Size: head.Size, Root: head.Root},
+		Certificate: s.sites.Load().certificateUntil(),
+	}
+	if why := s.wrong.Load(); why != nil {
+		status.ConfigError = *why
+	}
+	for _, l := range s.doors.sites {
+		status.Listen = append(status.Listen, l.Addr().String())
+	}
+	for _, site := range conf.Sites {
+		status.Sites = append(status.Sites, api.SiteStatus{Host: site.Host, URL: s.siteURL(site.Host) + "/", Target: site.Target(), Stealth: site.Stealth})
+	}
+	return status, nil
+}
+
+// Refusals returns the newest refusals, newest first.
+func (s *server) Refusals(_ context.Context, limit int) ([]api.Refused, error) {
+	return s.journal.Recent(limit)
+}
+
+// Refusal returns one refusal by its reference.
+func (s *server) Refusal(_ context.Context, ref refusal.Reference) (api.Refused, error) {
+	r, ok, err := s.journal.Find(ref)
+	if err != nil {
+		return api.Refused{}, err
+	}
+	if !ok {
+		return api.Refused{}, &authority.Error{
+			Code: authority.CodeNotFound, Msg: "refusal " + ref.String() + " is not on record",
+			Hint: "the newest 100,000 refusals of seven days are kept; 'postern list refusals' shows them",
+		}
+	}
+	return r, nil
+}

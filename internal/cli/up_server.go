@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/enroll"
+	"github.com/postern-project/postern/internal/gateway"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/telemetry"
+)
+
+// A server is one run of 'up': a house, the gateway before it, and the socket
+// for commands.
+type server struct {
+	app     *app
+	house   *House
+	flags   upFlags
+	log     *slog.Logger
+	doors   *doors
+	started time.Time
+
+	alive   context.Context // ends when the server stops, with the cause
+	end     context.CancelCauseFunc
+	tasks   sync.WaitGroup // everything that alive keeps running
+	gateway *gateway.Gateway
+	journal *gateway.Journal
+	metrics *prometheus.Registry
+	public  http.Handler
+
+	mu    sync.Mutex // held while a configuration is put in force
+	inUse atomic.Pointer[config.Config]
+	sites atomic.Pointer[sites]
+	wrong atomic.Pointer[string] // why the newest file is not in force
+	ready atomic.Bool
+}
+
+func (a *app) newServer(ctx context.Context, house *House, conf config.Config, flags upFlags, log *slog.Logger, d *doors) (*server, error) {
+	s := &server{app: a, house: house, flags: flags, log: log, doors: d, started: a.Now(), metrics: telemetry.Metrics()}
+	s.alive, s.end = context.WithCancelCause(ctx)
+	var err error
+	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
+		return nil, err
+	}
+	if s.public, err = s.publicSide(); err != nil {
+		return nil, err
+	}
+	renew := enroll.RenewHandler(enroll.RenewOptions{
+		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, RenewURLs: s.renewURLs, Log: log,
+	})
+	s.gateway, err = gateway.New(gateway.Options{
+		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.sites.Store(&sites{})
+	if err := s.enforce(s.alive, conf); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// clientRef returns the certificate that the gateway found good.
+func clientRef(r *http.Request) (ledger.Ref, bool) {
+	c, ok := gateway.ClientOf(r)
+	return c.Ref, ok
+}
+
+// publicSide is what strangers may ask: the invitation's page and exchange,
+// the issuers' certificates and the newest checkpoint.
+func (s *server) publicSide() (http.Handler, error) {
+	join, err := enroll.Handler(enroll.Options{
+		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), RootDER: s.house.Roster.Root().Raw,
+		RenewURLs: s.renewURLs, Log: s.log, Now: s.app.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", join)
+	mux.HandleFunc("GET /issuers/{file}", s.serveIssuer)
+	mux.HandleFunc("GET /ledger/checkpoint", s.serveCheckpoint)
+	return mux, nil
+}
+
+func (s *server) serveIssuer(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(r.PathValue("file"), ".crt")
+	for _, issuer := range s.house.Roster.Issuers() {
+		if ok && issuer.Name == name {
+			w.Header().Set("Content-Type", "application/pkix-cert")
+			w.Write(issuer.Certificate.Raw)
+			return
+		}
+	}
+	http.NotFound(w, r)
+}
+
+func (s *server) serveCheckpoint(w http.ResponseWriter, r *http.Request) {
+	head, err := s.house.Authority.Head(r.Context())
+	if err != nil {
+		s.log.Error("checkpoint not served", "err", err)
+		http.Error(w, "the checkpoint cannot be read now", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(head.Note)
+}
+
+// renewURLs returns where a device can renew now.
+func (s *server) renewURLs() []string {
+	conf := s.inUse.Load()
+	if conf == nil {
+		return nil
+	}
+	var urls []string
+	for _, site := range conf.Sites {
+		urls = append(urls, s.siteURL(site.Host)+"/.postern/renew")
+	}
+	return urls
+}
+
+// run serves until the context it was made with ends or a part of it cannot go
+// on, and then closes it.
+func (s *server) run() error {
+	defer s.close()
+	socket, err := api.Listen(s.house.Lock, s.log)
+	if err != nil {
+		return err
+	}
+	for _, l := range s.doors.sites {
+		s.part("sites", func(ctx context.Context) error { return s.gateway.Serve(ctx, l) })
+	}
+	if l := s.doors.public; l != nil {
+		s.part("public side", func(ctx context.Context) error { return s.gateway.ServePublic(ctx, l) })
+	}
+	if l := s.doors.metrics; l != nil {
+		s.part("metrics", func(ctx context.Context) error { return telemetry.ServeMetrics(ctx, l, s.metrics) })
+	}
+	s.part("commands", func(ctx context.Context) error {
+		return api.Serve(ctx, socket, api.Handler(s.house.Authority, s, s.log), s.log)
+	})
+	s.part("configuration", s.watch)
+	s.ready.Store(true)
+	if err := s.welcome(s.alive); err != nil {
+		return err
+	}
+	<-s.alive.Done()
+	s.ready.Store(false)
+	if err := context.Cause(s.alive); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// part runs one part of the server; when it fails, the server ends.
+func (s *server) part(name string, run func(context.Context) error) {
+	s.tasks.Go(func() {
+		if err := run(s.alive); err != nil {
+			s.end(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+// close ends every part and waits for it.
+func (s *server) close() error {
+	s.end(nil)
+	s.tasks.Wait() // requests get their grace
+	s.gateway.Close()
+	s.sites.Swap(&sites{}).dropUnless(&sites{})
+	return s.journal.Close()
+}
+
+// siteURL returns the address of a site.
+func (s *server) siteURL(host string) string {
+	return config.BaseURL(host, portOf(s.doors.sites[0]))
+}
+
+// publicURL returns the beginning of every link to the public side.
+func (s *server) publicURL(conf config.Config) string {
+	if s.doors.public == nil {
+		return s.siteURL(conf.PublicName())
+	}
+	return config.BaseURL(conf.PublicName(), portOf(s.doors.public))
+}
+
+// portOf returns the port that a listener really has.
+func portOf(l net.Listener) uint16 {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	n, _ := strconv.ParseUint(port, 10, 16)
+	return uint16(n)
+}

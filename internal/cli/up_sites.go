@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postern-project/postern/internal/agent"
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/gateway"
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/roster"
+	"github.com/postern-project/postern/internal/upstream"
+)
+
+// servedFolder holds, inside the data folder, the sites' own certificates.
+const servedFolder = "served"
+
+// sites are the handlers and certificates of one configuration. What did not
+// change is taken over from the one before.
+type sites struct {
+	behind  map[string]behind // by target
+	keepers map[string]keeper // by host
+}
+
+// behind is what stands behind a site.
+type behind struct {
+	handler http.Handler
+	close   func()
+}
+
+// keeper keeps the certificate of one host fresh until it is stopped.
+type keeper struct {
+	*agent.Keeper
+	stop context.CancelFunc
+}
+
+// newSites prepares everything that conf names. On an error it leaves no
+// trace, and old stays as it is.
+func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (next *sites, err error) {
+	next = &sites{behind: map[string]behind{}, keepers: map[string]keeper{}}
+	defer func() {
+		if err != nil {
+			next.dropUnless(old)
+		}
+	}()
+	for _, site := range conf.Sites {
+		target := site.Target()
+		if kept, ok := old.behind[target]; ok {
+			next.behind[target] = kept
+			continue
+		}
+		if next.behind[target], err = open(site); err != nil {
+			return nil, fmt.Errorf("site %s: %w", site.Host, err)
+		}
+	}
+	for _, host := range hosts(conf) {
+		if kept, ok := old.keepers[host]; ok {
+			next.keepers[host] = kept
+			continue
+		}
+		if next.keepers[host], err = s.keep(ctx, host); err != nil {
+			return nil, fmt.Errorf("server certificate for %s: %w", host, err)
+		}
+	}
+	return next, nil
+}
+
+// dropUnless closes what kept does not hold.
+func (n *sites) dropUnless(kept *sites) {
+	for target, b := range n.behind {
+		if _, ok := kept.behind[target]; !ok && b.close != nil {
+			b.close()
+		}
+	}
+	for host, k := range n.keepers {
+		if _, ok := kept.keepers[host]; !ok && k.stop != nil {
+			k.stop()
+		}
+	}
+}
+
+func open(site config.Site) (behind, error) {
+	if site.Static != "" {
+		static, err := gateway.NewStatic(site.Static)
+		if err != nil {
+			return behind{}, err
+		}
+		return behind{static.Handler(gateway.Refuse), func() { static.Close() }}, nil
+	}
+	up, err := upstream.New(site.Proxy, upstream.Options{})
+	if err != nil {
+		return behind{}, err
+	}
+	return behind{up.Handler(gateway.Refuse), up.CloseIdle}, nil
+}
+
+// hosts returns the names that need a server certificate.
+func hosts(conf config.Config) []string {
+	all := []string{conf.PublicName()}
+	for _, site := range conf.Sites {
+		all = append(all, site.Host)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// keep obtains the certificate of host, or takes the one from the last run,
+// and renews it until the keeper is stopped.
+func (s *server) keep(ctx context.Context, host string) (keeper, error) {
+	name, err := serverName(host)
+	if err != nil {
+		return keeper{}, err
+	}
+	request := authority.IssueRequest{Name: name, Profile: "server", Via: "self"}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		request.IPs = []netip.Addr{ip}
+	} else {
+		request.DNSNames = []string{host}
+	}
+	issue := func(ctx context.Context, spki []byte) ([][]byte, error) {
+		r := request
+		r.PublicKey = spki
+		issued, err := s.house.Authority.Issue(ctx, r)
+		return issued.Chain, err
+	}
+	dir := filepath.Join(s.house.Dir, servedFolder, strings.ReplaceAll(host, ":", "-"))
+	fits := func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(host) == nil && s.ours(leaf) }
+	k, err := agent.NewKeeper(dir, issue, agent.Options{Log: s.log, Now: s.app.Now, Fits: fits})
+	if err != nil {
+		return keeper{}, err
+	}
+	if err := k.Ensure(ctx); err != nil {
+		return keeper{}, err
+	}
+	running, stop := context.WithCancel(s.alive)
+	s.tasks.Go(func() { k.Run(running) })
+	return keeper{k, stop}, nil
+}
+
+// ours reports whether the roster still calls the certificate good, so that one
+// from a data folder that was put back is not shown again.
+func (s *server) ours(leaf *x509.Certificate) bool {
+	for _, issuer := range s.house.Roster.Issuers() {
+		if leaf.CheckSignatureFrom(issuer.Certificate) != nil {
+			continue
+		}
+		ref, err := roster.RefOf(leaf, issuer.Certificate)
+		return err == nil && s.house.Roster.Check(ref, leaf.NotBefore).Code == ""
+	}
+	return false
+}
+
+// serverName is the identity that a site's own certificate carries.
+func serverName(host string) (identity.Name, error) {
+	return identity.ParseName("sites/" + strings.ReplaceAll(host, ":", "-"))
+}
+
+// certificate returns the certificate of a canonical host.
+func (s *server) certificate(host string) (*tls.Certificate, error) {
+	now := s.sites.Load()
+	if now == nil {
+		return nil, errors.New("no site is open yet")
+	}
+	k, ok := now.keepers[host]
+	if !ok {
+		return nil, fmt.Errorf("no certificate for %s", host)
+	}
+	return k.Get(), nil
+}
+
+// certificateUntil returns when the first of the sites' certificates ends.
+func (n *sites) certificateUntil() time.Time {
+	var first time.Time
+	for _, k := range n.keepers {
+		if c := k.Get(); c != nil && c.Leaf != nil && (first.IsZero() || c.Leaf.NotAfter.Before(first)) {
+			first = c.Leaf.NotAfter
+		}
+	}
+	return first
+}
+
+// gatewayConfig says conf in the gateway's words.
+func (s *server) gatewayConfig(conf config.Config, now *sites) gateway.Config {
+	c := gateway.Config{Public: s.public, PublicHost: conf.Public.Host, JoinURL: s.publicURL(conf) + "/join"}
+	for _, site := range conf.Sites {
+		c.Sites = append(c.Sites, gateway.Site{
+			Host: site.Host, Stealth: site.Stealth, MinVersion: site.MinVersion, List: site.List,
+			Handler: now.behind[site.Target()].handler,
+		})
+	}
+	return c
+}

@@ -1,0 +1,154 @@
+// Package config reads postern.yaml and the flags that say the same things,
+// and turns them into a Config whose every part was checked. What is wrong is
+// reported with file, line and column, and with what was probably meant.
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/keys"
+	"github.com/postern-project/postern/internal/rule"
+	"github.com/postern-project/postern/internal/telemetry"
+)
+
+// MaxSize bounds a configuration file, in bytes.
+const MaxSize = 1 << 20
+
+// DefaultPort is where sites are served when nothing else was said.
+const DefaultPort = 8443
+
+// A Config is the declared part of a house: everything in it passed every
+// check. The zero Config serves nothing; Parse and Default make useful ones.
+// A Config is a value: the methods that add to it return a new one.
+type Config struct {
+	// File is where it was read from; "" when there is no file.
+	File string
+	// TrustDomain is zero when the file does not name one.
+	TrustDomain identity.TrustDomain
+	// Listen has at least one address.
+	Listen  []Address
+	Public  Public
+	Sites   []Site  // sorted by Host
+	Metrics Address // zero: none
+	Log     Log
+	// IssuerKey is the kind of key that new issuers get.
+	IssuerKey keys.Kind
+
+	lines []string
+}
+
+// Public says where the side that never asks for a certificate is found:
+// under a host of its own on the sites' listener, or on a port of its own.
+type Public struct {
+	Host   string  // canonical; "" for none
+	Listen Address // zero when only Host is used
+}
+
+// Log says how the log is written.
+type Log struct {
+	Format telemetry.Format
+	Level  slog.Level
+}
+
+// A Site is one host name with what stands behind it and who may enter. One
+// of Static and Proxy is set. The zero List lets nobody in.
+type Site struct {
+	Host       string // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
+	Static     string // an absolute path to an existing folder
+	Proxy      string // http(s)://HOST:PORT or unix:/PATH
+	List       rule.List
+	Stealth    bool
+	MinVersion uint16 // tls.VersionTLS13 unless the site says otherwise
+
+	at     position
+	order  int // the first one written down lends the public side its name
+	groups map[identity.Group]position
+}
+
+// Default returns the configuration of somebody who wrote none.
+func Default() Config {
+	c := Config{
+		Listen:    []Address{{Port: DefaultPort}},
+		Log:       Log{Format: telemetry.Text, Level: slog.LevelInfo},
+		IssuerKey: keys.ECDSAP256,
+	}
+	c.Public.Listen = c.Listen[0].next()
+	return c
+}
+
+// Site returns the site of a canonical host.
+func (c Config) Site(host string) (Site, bool) {
+	i, found := slices.BinarySearchFunc(c.Sites, host, compareHost)
+	if !found {
+		return Site{}, false
+	}
+	return c.Sites[i], true
+}
+
+// Target says in a few words what stands behind the site.
+func (s Site) Target() string {
+	if s.Proxy != "" {
+		return s.Proxy
+	}
+	return s.Static
+}
+
+// CheckGroups returns an error with the place of every group that a list asks
+// for and known does not have. Such a group has no members, so it lets nobody
+// in: that is safe, and hardly what was meant.
+func (c Config) CheckGroups(known func(identity.Group) bool) error {
+	var all problems
+	for _, s := range c.Sites {
+		for g, at := range s.groups {
+			if !known(g) {
+				all.add(c.File, c.lines, at, fmt.Sprintf("group %q does not exist", g), "create it with its first member: postern group add "+g.String()+" NAME")
+			}
+		}
+	}
+	return all.err()
+}
+
+// Warnings returns what is allowed and hardly meant.
+func (c Config) Warnings() []Warning {
+	var all problems
+	if len(c.Sites) == 0 {
+		all.add(c.File, nil, position{}, "no site: nothing is served", "add one under sites:, or start with --site HOST=DIR or --site HOST=http://ADDRESS:PORT")
+	}
+	for _, s := range c.Sites {
+		switch {
+		case len(s.List.Allow) == 0:
+			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s lets nobody in: its allow list is empty", s.Host), "name somebody, such as allow: [enrolled]")
+		case s.List.AdmitsStrangers() && s.Stealth:
+			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s allows strangers, but stealth turns them away in the handshake", s.Host), "drop one of the two")
+		case s.List.AdmitsStrangers():
+			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s is open to strangers: anybody on the network can read it", s.Host), "")
+		}
+	}
+	warnings := make([]Warning, len(all))
+	for i, p := range all {
+		warnings[i] = Warning(*p)
+	}
+	return warnings
+}
+
+// MinVersionName returns the TLS version as it is written: 1.2 or 1.3.
+func (s Site) MinVersionName() string {
+	if s.MinVersion == tls.VersionTLS12 {
+		return "1.2"
+	}
+	return "1.3"
+}
+
+func compareHost(s Site, host string) int {
+	switch {
+	case s.Host < host:
+		return -1
+	case s.Host > host:
+		return 1
+	}
+	return 0
+}

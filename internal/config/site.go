@@ -1,0 +1,114 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/rule"
+)
+
+func (r *reader) sites(n ast.Node) []Site {
+	var all []Site
+	seen := map[string]pair{}
+	for _, p := range r.pairs(n, "sites") {
+		host, err := ParseHost(p.key)
+		if err != nil {
+			r.fail(p.at, "", "%v", err)
+			continue
+		}
+		if first, twice := seen[host]; twice {
+			r.fail(p.at, "", "%s", duplicate(p.key, first.key, host, first.at.line))
+			continue
+		}
+		seen[host] = p
+		s := r.site(p)
+		s.Host, s.at, s.order = host, p.at, len(all)
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b Site) int { return compareHost(a, b.Host) })
+	return all
+}
+
+func duplicate(written, first, host string, line int) string {
+	if written == first {
+		return fmt.Sprintf("site %s is on line %d already", host, line)
+	}
+	return fmt.Sprintf("site %s is the same host as %s on line %d", written, first, line)
+}
+
+func (r *reader) site(p pair) Site {
+	s := Site{MinVersion: tls.VersionTLS13, groups: map[identity.Group]position{}}
+	what := "site " + p.key
+	r.section(p.value, what, map[string]func(ast.Node){
+		"static":  r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
+		"proxy":   r.word("proxy", func(v string) (err error) { s.Proxy, err = parseProxy(v); return err }),
+		"allow":   func(n ast.Node) { s.List.Allow = r.terms(n, "allow", s.groups) },
+		"deny":    func(n ast.Node) { s.List.Deny = r.terms(n, "deny", s.groups) },
+		"stealth": r.boolean("stealth", &s.Stealth),
+		"tls_min": r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
+	})
+	r.oneTarget(p, what)
+	return s
+}
+
+// oneTarget sees to it that a site says what stands behind it, once.
+func (r *reader) oneTarget(p pair, what string) {
+	targets := 0
+	if _, null := p.value.(*ast.NullNode); !null && p.value != nil {
+		switch p.value.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode:
+		default:
+			return // section has complained
+		}
+		for _, q := range r.pairs(p.value, what) {
+			if q.key == "static" || q.key == "proxy" {
+				targets++
+			}
+		}
+	}
+	switch targets {
+	case 0:
+		r.fail(p.at, "say static: FOLDER or proxy: http://HOST:PORT", "%s has nothing behind it", what)
+	case 2:
+		r.fail(p.at, "drop one of the two", "%s has both static and proxy", what)
+	}
+}
+
+func (r *reader) terms(n ast.Node, what string, groups map[identity.Group]position) []rule.Term {
+	var terms []rule.Term
+	for i, it := range r.list(n, what) {
+		t, err := rule.ParseTerm(it.text)
+		if err != nil {
+			r.fail(it.at, termHint(it.text), "%s, entry %d: %v", what, i+1, err)
+			continue
+		}
+		terms = append(terms, t)
+		if g, ok := t.Group(); ok {
+			if _, seen := groups[g]; !seen {
+				groups[g] = it.at
+			}
+		}
+	}
+	return terms
+}
+
+func termHint(s string) string {
+	if near := Nearest(s, []string{"enrolled", "strangers"}); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "an entry is a name such as ben or ben/phone, group:NAME, enrolled or strangers"
+}
+
+func parseTLS(s string) (uint16, error) {
+	switch s {
+	case "1.3":
+		return tls.VersionTLS13, nil
+	case "1.2":
+		return tls.VersionTLS12, nil
+	}
+	return 0, fmt.Errorf(`%q is not served: write "1.3" or "1.2"`, s)
+}

@@ -1,0 +1,146 @@
+// Package enroll is the server's side of enrolment: the page that an
+// invitation's link opens, the exchange of a code for a certificate, and
+// renewal by those who hold a certificate already.
+package enroll
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
+	"github.com/postern-project/postern/internal/page"
+)
+
+// redeemer is all that using an invitation asks of the authority.
+type redeemer interface {
+	Redeem(ctx context.Context, r authority.RedeemRequest) (authority.Issued, error)
+}
+
+// Options say what a Handler needs to know.
+type Options struct {
+	Authority   redeemer
+	TrustDomain identity.TrustDomain
+	// RootDER is the root certificate.
+	RootDER []byte
+	// RenewURLs returns where a certificate can be renewed now, such as
+	// https://pw.example.com/.postern/renew; nil means nowhere.
+	RenewURLs func() []string
+	Log       *slog.Logger
+	// Now is the clock of the limits; nil means time.Now.
+	Now func() time.Time
+	// Limits bound the attempts; the zero Limits are the defaults.
+	Limits Limits
+}
+
+// Handler returns the public side's answer to /join and below it, and to what
+// lies nowhere. Only POST spends anything; GET and HEAD may be made by anybody,
+// such as a messenger that previews the link.
+func Handler(o Options) (http.Handler, error) {
+	root, err := x509.ParseCertificate(o.RootDER)
+	if err != nil {
+		return nil, fmt.Errorf("root certificate for enrolment: %w", err)
+	}
+	if o.Authority == nil || o.Log == nil {
+		return nil, errors.New("enrolment needs an authority and a log")
+	}
+	site := o.TrustDomain.String()
+	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now)}
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
+	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site}), http.StatusOK))
+	mux.Handle("POST "+invite.Path, answer(d.join))
+	mux.Handle("GET "+invite.RootPath, certificate(root))
+	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
+	return mux, nil
+}
+
+// A desk is where invitations are handed in.
+type desk struct {
+	options Options
+	limit   *limiter
+}
+
+// join exchanges a code for a certificate.
+func (d *desk) join(w http.ResponseWriter, r *http.Request) error {
+	address := prefixOf(r.RemoteAddr)
+	if wait, ok := d.limit.take(address); !ok {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(wait)))
+		return refuse(http.StatusTooManyRequests, "rate-limited", "too many attempts from this network: wait %d seconds", seconds(wait))
+	}
+	request, err := readRequest(w, r)
+	if err != nil {
+		return err
+	}
+	code, err := invite.Parse(request.Code)
+	if err != nil {
+		return refuse(http.StatusBadRequest, authority.CodeMistyped, "%v", err)
+	}
+	csr, err := parseCSR(request.CSR)
+	if err != nil {
+		return err
+	}
+	issued, err := d.options.Authority.Redeem(r.Context(), authority.RedeemRequest{
+		Code: code.String(), PublicKey: csr.RawSubjectPublicKeyInfo,
+	})
+	if err != nil {
+		return d.failed(err, address.String())
+	}
+	d.limit.giveBack(address)
+	d.options.Log.Info("invite used", "name", issued.Name, "serial", issued.Serial, "address", address.String())
+	return writeAnswer(w, d.options.TrustDomain, issued, d.renewURLs(), notes(csr))
+}
+
+func (d *desk) renewURLs() []string {
+	if d.options.RenewURLs == nil {
+		return nil
+	}
+	return d.options.RenewURLs()
+}
+
+// failed turns the authority's refusal into an answer. What is no refusal is
+// the machine's fault: it is logged, and the stranger learns no more than that.
+func (d *desk) failed(err error, address string) error {
+	e, ok := errors.AsType[*authority.Error](err)
+	if !ok {
+		d.options.Log.Error("invite not answered", "address", address, "err", err)
+		return internalFault()
+	}
+	d.options.Log.Info("invite refused", "code", e.Code, "address", address)
+	return fromAuthority(e)
+}
+
+// show answers with a page that never changes.
+func show(p page.Page, status int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { p.Write(w, status) })
+}
+
+// certificate answers with a certificate, as RFC 5280 section 4.2.2.1 serves
+// one.
+func certificate(c *x509.Certificate) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", "application/pkix-cert")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "max-age=300")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.Raw))
+	})
+}
+
+func pemOf(ders ...[]byte) string {
+	var out strings.Builder
+	for _, der := range ders {
+		out.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	return out.String()
+}

@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Why a connection was cut, as its requests' contexts tell.
+var (
+	errClosing = errors.New("the gateway is closing")
+	errCrowded = errors.New("too many connections in handshake")
+)
+
+// A cutError says that somebody is no longer welcome.
+type cutError struct{ why string }
+
+func (e *cutError) Error() string { return e.why }
+
+// A conn is one client's connection below TLS, together with what is known of
+// the client. It outlives a hijack, so that a WebSocket is cut like any other.
+type conn struct {
+	net.Conn
+	g        *Gateway
+	listener *listener
+
+	// Set during the handshake and constant afterwards.
+	host      string // canonical name of the site that SNI chose
+	public    bool   // on the public side: never asked for a certificate
+	version   uint16 // of TLS
+	presented []*x509.Certificate
+
+	credential atomic.Pointer[credential]
+	asked      atomic.Bool // set before the first request is judged
+	stall      stall
+
+	mu     sync.Mutex // guards cancel and over
+	cancel context.CancelCauseFunc
+	over   error // why it ended; nil while it lives
+
+	// Guarded by the index's mutex.
+	filed *credential
+	known bool
+}
+
+type connKey struct{}
+
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}
+
+// attach returns the context of the connection's requests, which ends with it.
+func (c *conn) attach(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, connKey{}, c))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel = cancel
+	if c.over != nil {
+		cancel(c.over)
+	}
+	return ctx
+}
+
+// finish marks the connection as over and reports whether it was not before.
+func (c *conn) finish(why error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil {
+		return false
+	}
+	c.over = why
+	if c.cancel != nil {
+		c.cancel(why)
+	}
+	return true
+}
+
+// Close ends the connection in good order.
+func (c *conn) Close() error {
+	if !c.finish(net.ErrClosed) {
+		return nil
+	}
+	c.g.index.remove(c)
+	return c.Conn.Close()
+}
+
+// cut ends the connection at once: what was not yet sent is dropped, and every
+// request on it is cancelled. It reports whether the connection was alive.
+func (c *conn) cut(why error) bool {
+	if !c.finish(why) {
+		return false
+	}
+	c.g.index.remove(c)
+	if t, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(0)
+	}
+	c.Conn.Close()
+	return true
+}
+
+// spokeFor returns the name and the serial number of the certificate that was
+// shown, as far as its chain was good; empty otherwise.
+func (c *conn) spokeFor() (name, serial string) {
+	cr := c.credential.Load()
+	if cr == nil || cr.client.Ref.IsZero() {
+		return "", ""
+	}
+	return cr.client.Name.String(), cr.client.Ref.Serial.String()
+}
+
+// why returns why the connection ended, or nil while it lives.
+func (c *conn) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// A stall keeps a write deadline rolling, so that a client which stops reading
+// is let go, while one that reads slowly may take as long as it likes.
+type stall struct {
+	armed    atomic.Int64 // the deadline in force, ns since 1970; 0 for unknown
+	explicit atomic.Int64 // what SetWriteDeadline asked for; 0 for none
+}
+
+// Write writes b with a deadline that is at least half a stall away.
+func (c *conn) Write(b []byte) (int, error) {
+	now, limit := time.Now().UnixNano(), int64(c.g.limits.Stall)
+	if c.stall.armed.Load()-now < limit/2 {
+		next := now + limit
+		if e := c.stall.explicit.Load(); e != 0 && e < next {
+			next = e
+		}
+		c.stall.armed.Store(next)
+		if err := c.Conn.SetWriteDeadline(time.Unix(0, next)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.Conn.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetWriteDeadline sets a deadline that Write keeps.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	var explicit int64
+	if !t.IsZero() {
+		explicit = t.UnixNano()
+	}
+	c.stall.explicit.Store(explicit)
+	c.stall.armed.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}

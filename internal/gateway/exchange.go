@@ -1,0 +1,156 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// An exchange is one request and its answer: what the access log tells.
+type exchange struct {
+	http.ResponseWriter
+	g       *Gateway
+	conn    *conn
+	request *http.Request
+	path    string // as it was received, without the query
+	door    *door
+	start   time.Time
+	client  Client
+
+	status    int // 0 until the answer began
+	bytes     int64
+	code      refusal.Code
+	reference refusal.Reference
+	detail    string
+}
+
+func (g *Gateway) newExchange(c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
+	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now()}
+	x.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	return x, x.request
+}
+
+// identify writes the gateway's own header fields for whoever is behind it.
+func (x *exchange) identify(h http.Header, host string) {
+	var name, serial string
+	if !x.client.IsZero() {
+		name, serial = x.client.Name.String(), x.client.Ref.Serial.String()
+	}
+	setIdentity(h, name, serial, x.request.RemoteAddr, host)
+}
+
+// end writes the exchange down. It is deferred, and keeps a panic in the
+// handler to this request.
+func (x *exchange) end() {
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler {
+		x.g.log.Error("handler panicked", "site", x.conn.host, "path", x.path, "panic", p, "stack", string(debug.Stack()))
+		if x.status == 0 {
+			x.Header().Set("Connection", "close")
+			http.Error(x, "internal error", http.StatusInternalServerError)
+			p = nil
+		}
+	}
+	if x.status == 0 && p == nil {
+		x.status = http.StatusOK // net/http answers so for a handler that wrote nothing
+	}
+	x.count()
+	x.record()
+	if p != nil {
+		panic(http.ErrAbortHandler) // the answer cannot be finished: net/http breaks it off
+	}
+}
+
+func (x *exchange) count() {
+	if x.door == nil {
+		return
+	}
+	if i := x.status / 100; i < len(x.door.served) && x.door.served[i] != nil {
+		x.door.served[i].Inc()
+	}
+}
+
+// record writes the line of the access log.
+func (x *exchange) record() {
+	ctx, level, message := x.request.Context(), slog.LevelInfo, "request served"
+	switch {
+	case x.code != "" && refusal.Lookup(x.code).Alarm:
+		level, message = slog.LevelError, "forged certificate refused: an issuer's key is in strange hands"
+	case x.code != "":
+		message = "request refused"
+	}
+	if !x.g.log.Enabled(ctx, level) {
+		return
+	}
+	name, serial := x.conn.spokeFor()
+	attrs := make([]slog.Attr, 0, 14)
+	attrs = append(attrs,
+		slog.String("site", x.conn.host), slog.String("id", name), slog.String("serial", serial),
+		slog.String("address", x.request.RemoteAddr), slog.String("method", x.request.Method),
+		slog.String("path", x.path), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
+		slog.Duration("took", x.g.now().Sub(x.start)))
+	if x.code != "" {
+		attrs = append(attrs, slog.String("code", string(x.code)),
+			slog.String("reference", x.reference.String()), slog.String("detail", x.detail))
+	}
+	x.g.log.LogAttrs(ctx, level, message, attrs...)
+}
+
+// WriteHeader notes the status.
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts what is written.
+func (x *exchange) Write(b []byte) (int, error) {
+	x.begin()
+	n, err := x.ResponseWriter.Write(b)
+	x.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom lets the server below use its own buffers.
+func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
+	x.begin()
+	n, err := io.Copy(x.ResponseWriter, r)
+	x.bytes += n
+	return n, err
+}
+
+func (x *exchange) begin() {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+}
+
+// Flush sends what was written so far.
+func (x *exchange) Flush() { x.FlushError() }
+
+// FlushError is Flush for http.ResponseController.
+func (x *exchange) FlushError() error {
+	x.begin()
+	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// Hijack hands the connection to the handler. It stays in the index, so that
+// it is cut like any other.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if err == nil && x.status == 0 {
+		x.status = http.StatusSwitchingProtocols
+	}
+	return nc, rw, err
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// The results that handshakes are counted by. Browsers abandon two or three
+// handshakes for each new host, so abandoned ones are counted and not logged.
+const (
+	shakeFull      = "full"
+	shakeResumed   = "resumed"
+	shakeRefused   = "refused"
+	shakeUnknown   = "unknown-host"
+	shakeAbandoned = "abandoned"
+	shakeTimeout   = "timeout"
+	shakeCrowded   = "crowded"
+	shakeFailed    = "failed"
+)
+
+// greet takes one connection through its handshake and hands it over.
+func (l *listener) greet(nc net.Conn) {
+	c := &conn{Conn: nc, g: l.g, listener: l}
+	defer l.recover(c)
+	l.g.metrics.connections.Inc()
+	leave, ok := l.enter(c)
+	if !ok {
+		c.cut(errClosing)
+		return
+	}
+	defer leave()
+	c.SetDeadline(time.Now().Add(l.g.limits.Hello))
+	t := tls.Server(c, l.base)
+	if err := t.Handshake(); err != nil {
+		l.fail(c, err)
+		return
+	}
+	c.SetDeadline(time.Time{})
+	l.welcome(c, t)
+}
+
+// welcome files a connection whose client has proved to hold its key, and
+// hands it to the HTTP server.
+func (l *listener) welcome(c *conn, t *tls.Conn) {
+	state := t.ConnectionState()
+	c.version, c.presented = state.Version, state.PeerCertificates
+	result := shakeFull
+	if state.DidResume {
+		result = shakeResumed
+	}
+	l.g.metrics.shakes[result].Inc()
+	l.g.index.add(c)
+	if !c.public && len(c.presented) > 0 {
+		l.g.credentialOf(c, l.g.now())
+	}
+	if !l.g.mayEnter(c) || !l.inner.give(t) {
+		t.Close()
+	}
+}
+
+// mayEnter judges a connection to a stealthy site as a whole, once more and
+// this time with consequences, before it can ask for anything.
+func (g *Gateway) mayEnter(c *conn) bool {
+	d := g.table.Load().of(c)
+	if d == nil || d.public || !d.site.Stealth {
+		return true // a door that is gone is told in HTTP
+	}
+	c.asked.Store(true)
+	v := g.judge(c, g.table.Load().doors[c.host].site.List, g.now())
+	if v.code != "" {
+		g.refuseHandshake(c, v, "")
+	}
+	return v.code == ""
+}
+
+// fail writes down why a handshake did not end well, and lets the client read
+// the alert.
+func (l *listener) fail(c *conn, err error) {
+	result := l.classify(c, err)
+	l.g.metrics.shakes[result].Inc()
+	switch result {
+	case shakeRefused:
+		l.g.refuseHandshake(c, l.g.earlyVerdict(err), "the client had not yet proved to hold the key")
+	case shakeFailed:
+		l.g.log.Debug("handshake failed", "site", c.host, "address", address(c), "code", string(refusal.HandshakeAbandoned), "err", err)
+	}
+	switch result {
+	case shakeRefused, shakeUnknown, shakeFailed:
+		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
+			io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis port speaks HTTPS: write https:// in the address.\n")
+		}
+		c.drain()
+	}
+	c.Close()
+}
+
+func (l *listener) classify(c *conn, err error) string {
+	if _, ok := errors.AsType[*earlyError](err); ok {
+		return shakeRefused
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return shakeRefused
+	}
+	_, alert := errors.AsType[tls.AlertError](err)
+	_, broken := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(c.why(), errCrowded):
+		return shakeCrowded
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return shakeTimeout
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), alert, broken:
+		return shakeAbandoned
+	case strings.HasSuffix(err.Error(), noCertificateText):
+		return shakeRefused
+	case strings.HasSuffix(err.Error(), noServerCertificateText):
+		return shakeUnknown
+	}
+	return shakeFailed
+}
+
+// What the standard library says, without a type, when a certificate is
+// required and none was sent, and when there is none to show. Tests hold it to
+// these words; if they change, the handshake is counted as failed.
+const (
+	noCertificateText       = "client didn't provide a certificate"
+	noServerCertificateText = "no certificates configured"
+)
+
+// earlyVerdict returns our code for what ended a stealthy site's handshake.
+func (g *Gateway) earlyVerdict(err error) verdict {
+	if early, ok := errors.AsType[*earlyError](err); ok {
+		return early.verdict
+	}
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
+		cr := g.trusted().examine(bad.UnverifiedCertificates, g.now())
+		if cr.code == "" {
+			return verdict{client: Client{Certificate: cr.client.Certificate}, code: refusal.BadChain, detail: bad.Err.Error()}
+		}
+		return verdict{client: Client{Certificate: cr.client.Certificate}, code: cr.code, detail: cr.detail}
+	}
+	return verdict{code: refusal.NoCertificate}
+}
+
+// drain reads on for a moment after an alert was sent. A connection that is
+// closed with bytes unread is reset, and the client then shows that instead of
+// the alert (browsers do so half of the time).
+func (c *conn) drain() {
+	c.SetReadDeadline(time.Now().Add(c.g.limits.Drain))
+	io.CopyN(io.Discard, c.Conn, 1<<20)
+}
+
+// recover keeps one connection's panic from ending the process.
+func (l *listener) recover(c *conn) {
+	if p := recover(); p != nil {
+		l.g.log.Error("handshake panicked", "address", address(c), "panic", p, "stack", string(debug.Stack()))
+		c.cut(errClosing)
+	}
+}
+
+func address(c *conn) string { return c.RemoteAddr().String() }

@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"container/list"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A listener is one Serve: the accept loop, the connections in handshake and
+// the HTTP server that takes over finished ones.
+type listener struct {
+	g      *Gateway
+	net    net.Listener
+	public bool
+	inner  *handover
+	server *http.Server
+	shakes sync.WaitGroup
+
+	base    *tls.Config // chooses one of the doors' or of these:
+	plain   *tls.Config // of the public side on a listener of its own
+	nowhere *tls.Config
+
+	mu      sync.Mutex // guards waiting and closed
+	waiting *list.List // of *conn in handshake, the oldest first
+	closed  bool
+}
+
+// Serve accepts connections to the sites, and to the public host, until ctx
+// ends; it then lets requests finish for a while, closes everything that came
+// in through ln, and returns nil. It closes ln.
+func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
+	return g.newListener(ln, false).run(ctx)
+}
+
+// ServePublic is Serve for the public side: it never asks for a certificate,
+// and answers with Config.Public under the name of every site and of the
+// public host.
+func (g *Gateway) ServePublic(ctx context.Context, ln net.Listener) error {
+	return g.newListener(ln, true).run(ctx)
+}
+
+func (g *Gateway) newListener(ln net.Listener, public bool) *listener {
+	l := &listener{g: g, net: ln, public: public, inner: newHandover(ln.Addr()), waiting: list.New()}
+	l.base = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: l.doorFor, SessionTicketsDisabled: true, Time: g.now}
+	l.plain, l.nowhere = g.plainTLS(), nowhereTLS()
+	l.server = g.newServer()
+	return l
+}
+
+// newServer returns the HTTP server that reads requests from connections
+// whose handshake has ended.
+func (g *Gateway) newServer() *http.Server {
+	return &http.Server{
+		Handler:           http.HandlerFunc(g.serve),
+		ReadHeaderTimeout: g.limits.Header,
+		IdleTimeout:       g.limits.Idle,
+		MaxHeaderBytes:    g.limits.HeaderBytes,
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			if t, ok := nc.(*tls.Conn); ok {
+				if c, ok := t.NetConn().(*conn); ok {
+					return c.attach(ctx)
+				}
+			}
+			return ctx
+		},
+		DisableGeneralOptionsHandler: true, // OPTIONS * is judged like the rest
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          g.limits.Streams,
+			MaxDecoderHeaderTableSize:     4 << 10,
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+			SendPingTimeout:               g.limits.Stall,
+			PingTimeout:                   15 * time.Second,
+			WriteByteTimeout:              g.limits.Stall,
+		},
+	}
+}
+
+func (l *listener) run(ctx context.Context) error {
+	defer l.net.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	running.Go(func() { l.server.Serve(l.inner) })
+	running.Go(func() { l.g.sweep(ctx) })
+	stop := context.AfterFunc(ctx, func() { l.net.Close() })
+	defer stop()
+
+	err := l.accept(ctx)
+	l.dropWaiting()
+	l.shakes.Wait()
+	l.shut()
+	cancel()
+	running.Wait()
+	return err
+}
+
+// shut lets requests finish for the grace, then ends whatever is left,
+// hijacked connections included.
+func (l *listener) shut() {
+	grace, cancel := context.WithTimeout(context.Background(), l.g.limits.Grace)
+	defer cancel()
+	l.server.Shutdown(grace)
+	l.server.Close()
+	for _, c := range l.g.index.of(l) {
+		c.cut(errClosing)
+	}
+}
+
+// accept takes connections until ctx ends or the listener is lost.
+func (l *listener) accept(ctx context.Context) error {
+	var pause time.Duration
+	for {
+		nc, err := l.net.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			l.shakes.Go(func() { l.greet(nc) })
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on %s: %w", l.net.Addr(), err)
+		default:
+			// Out of file descriptors, or a client that was gone already.
+			if pause == 0 {
+				l.g.log.Warn("accept paused", "listen", l.net.Addr().String(), "err", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	}
+}
+
+// enter counts c among the connections in handshake. When there are too many,
+// the one that has taken longest goes: honest handshakes are short, so under a
+// flood it is the least likely to be honest.
+func (l *listener) enter(c *conn) (leave func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, false
+	}
+	if l.waiting.Len() >= l.g.limits.Handshakes {
+		oldest := l.waiting.Front()
+		l.waiting.Remove(oldest)
+		oldest.Value.(*conn).cut(errCrowded)
+	}
+	at := l.waiting.PushBack(c)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.waiting.Remove(at) // does nothing when it is gone already
+	}, true
+}
+
+// dropWaiting ends every handshake, and the ones that begin from now on.
+func (l *listener) dropWaiting() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for e := l.waiting.Front(); e != nil; e = e.Next() {
+		e.Value.(*conn).cut(errClosing)
+	}
+}
+
+// A handover is the listener from which the HTTP server takes connections
+// whose handshake has ended.
+type handover struct {
+	addr net.Addr
+	ch   chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func newHandover(addr net.Addr) *handover {
+	return &handover{addr: addr, ch: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// give passes nc on and reports whether somebody took it.
+func (h *handover) give(nc net.Conn) bool {
+	select {
+	case h.ch <- nc:
+		return true
+	case <-h.done:
+		return false
+	}
+}
+
+// Accept returns the next connection.
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case nc := <-h.ch:
+		return nc, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close makes Accept return; it may be called more than once.
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+// Addr returns the address of the listener behind it.
+func (h *handover) Addr() net.Addr { return h.addr }

@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/roster"
+	"github.com/postern-project/postern/internal/rule"
+)
+
+// A Roster is what the gateway asks about certificates and names. Its answers
+// are for this moment and never remembered.
+type Roster interface {
+	Check(ref ledger.Ref, notBefore time.Time) roster.Verdict
+	Groups(identity.Name) []identity.Group
+	TrustDomain() identity.TrustDomain
+	Root() *x509.Certificate
+	Issuers() []roster.Issuer
+	Generation() uint64
+	Watch(func(roster.Change)) (stop func())
+}
+
+var _ Roster = (*roster.Roster)(nil)
+
+// Options are what a gateway is made with.
+type Options struct {
+	// Roster is required.
+	Roster Roster
+	// Certificate returns the server certificate for a canonical host name or
+	// IP address. It is called in every full handshake and must be quick.
+	Certificate func(host string) (*tls.Certificate, error)
+	// Renew answers /.postern/renew on every site. It is called only for a
+	// good certificate, whatever the site's list says; ClientOf tells whose.
+	Renew http.Handler
+	// Log defaults to none.
+	Log *slog.Logger
+	// Metrics may be nil.
+	Metrics prometheus.Registerer
+	// Journal keeps refusals for 'postern explain'; it may be nil.
+	Journal *Journal
+	// Now defaults to time.Now.
+	Now func() time.Time
+	// Limits default to those of Limits.
+	Limits Limits
+}
+
+// A Config is what the operator declares.
+type Config struct {
+	Sites []Site
+	// Public answers on the public side, to everybody.
+	Public http.Handler
+	// PublicHost, when set, is a host name of the public side on the sites'
+	// listener. Connections to it are not asked for a certificate.
+	PublicHost string
+	// JoinURL is where a visitor without a certificate learns how to get one.
+	JoinURL string
+}
+
+// A Site is one host name with what is behind it and who may see it.
+type Site struct {
+	// Host is a host name or an IP address, in any spelling.
+	Host string
+	// Stealth refuses in the handshake instead of showing a page.
+	Stealth bool
+	// MinVersion is tls.VersionTLS13 when zero.
+	MinVersion uint16
+	// List says who may pass. The zero List lets nobody in.
+	List rule.List
+	// Handler answers those who may pass; without one the site is closed.
+	Handler http.Handler
+}
+
+// Limits bound what a client may take. Zero fields have the defaults named.
+type Limits struct {
+	// Hello is how long a client may take for its ClientHello: 10 s.
+	Hello time.Duration
+	// Handshake is how long the rest of a handshake may take. A browser may
+	// hold it open while a person picks a certificate: 60 s.
+	Handshake time.Duration
+	// Header is how long the header of an HTTP/1.1 request may take: 10 s.
+	Header time.Duration
+	// Idle is how long a connection may rest between requests: 2 min.
+	Idle time.Duration
+	// Stall is how long a client may accept no byte of an answer: 60 s.
+	Stall time.Duration
+	// Drain is how long a refused connection is read on after the alert, so
+	// that the client sees the alert and not a reset: 1 s.
+	Drain time.Duration
+	// Grace is how long requests may go on after the end was asked for: 10 s.
+	Grace time.Duration
+	// HeaderBytes is the size of a request's header: 64 KiB.
+	HeaderBytes int
+	// Handshakes is the number of connections in handshake; past it the one
+	// that has taken longest is dropped: 1024.
+	Handshakes int
+	// Streams is the number of concurrent HTTP/2 requests of one client: 128.
+	Streams int
+}
+
+func (l Limits) orDefaults() Limits {
+	return Limits{
+		Hello:       cmp.Or(l.Hello, 10*time.Second),
+		Handshake:   cmp.Or(l.Handshake, 60*time.Second),
+		Header:      cmp.Or(l.Header, 10*time.Second),
+		Idle:        cmp.Or(l.Idle, 2*time.Minute),
+		Stall:       cmp.Or(l.Stall, 60*time.Second),
+		Drain:       cmp.Or(l.Drain, time.Second),
+		Grace:       cmp.Or(l.Grace, 10*time.Second),
+		HeaderBytes: cmp.Or(l.HeaderBytes, 64<<10),
+		Handshakes:  cmp.Or(l.Handshakes, 1024),
+		Streams:     cmp.Or(l.Streams, 128),
+	}
+}

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/page"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// Refuse answers a request that a gateway has let through with a refusal, as
+// when the application behind a site is down. detail is for the operator.
+// Nothing is answered when the answer has begun already.
+func Refuse(w http.ResponseWriter, r *http.Request, code refusal.Code, detail string) {
+	if x := exchangeOf(r.Context()); x != nil {
+		x.refuse(r, code, detail)
+		return
+	}
+	answer{info: refusal.Lookup(code)}.write(w, r)
+}
+
+// refuse answers with a refusal, and writes it down.
+func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
+	x.code, x.detail, x.reference = code, detail, refusal.NewReference()
+	site := x.conn.host
+	x.g.note(code, site)
+	x.g.keep(Refused{
+		Reference: x.reference, Time: x.start, Code: code, Detail: detail, Site: site,
+		Host: clip(r.Host), Method: clip(r.Method), Path: clip(x.path), Address: r.RemoteAddr,
+		Client: x.conn.shown(),
+	})
+	if x.status != 0 {
+		return
+	}
+	info := refusal.Lookup(code)
+	if aboutClient(code) {
+		// The certificate belongs to the connection: only another connection
+		// can bring another one.
+		x.Header().Set("Connection", "close")
+	}
+	answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code)}.write(x, r)
+}
+
+// refuseHandshake writes down a refusal that no HTTP answer can tell.
+func (g *Gateway) refuseHandshake(c *conn, v verdict, remark string) {
+	g.note(v.code, c.host)
+	presented := c.shown()
+	if v.client.Certificate != nil {
+		presented = shownBy(v.client.Certificate)
+	}
+	detail := v.detail
+	if remark != "" {
+		detail = strings.TrimPrefix(detail+"; "+remark, "; ")
+	}
+	ref := refusal.NewReference()
+	g.keep(Refused{Reference: ref, Time: g.now(), Code: v.code, Detail: detail, Site: c.host, Address: address(c), Client: presented})
+	log := g.log.Info
+	if refusal.Lookup(v.code).Alarm {
+		log = g.log.Error
+	}
+	log("handshake refused", "site", c.host, "id", presented.Name, "serial", presented.Serial, "address", address(c),
+		"code", string(v.code), "reference", ref.String(), "detail", detail)
+}
+
+func (g *Gateway) note(code refusal.Code, site string) {
+	g.metrics.refusals.WithLabelValues(string(code), site).Inc()
+	if refusal.Lookup(code).Alarm {
+		g.metrics.alarms.WithLabelValues(string(code), site).Inc()
+	}
+}
+
+func (g *Gateway) keep(r Refused) {
+	if g.options.Journal != nil {
+		g.options.Journal.Record(r)
+	}
+}
+
+// aboutClient reports whether code is about the certificate that was shown,
+// or not shown, and not about the request.
+func aboutClient(code refusal.Code) bool {
+	switch code {
+	case refusal.NoCertificate, refusal.BadCertificate, refusal.SelfSigned, refusal.UnknownIssuer, refusal.BadChain,
+		refusal.WrongPurpose, refusal.NotYetValid, refusal.Expired, refusal.StaleRoster, refusal.IssuerDistrusted,
+		refusal.NotInLedger, refusal.Revoked, refusal.Suspended, refusal.NoIdentity, refusal.NotOnList, refusal.UnknownHost:
+		return true
+	}
+	return false
+}
+
+// shown returns what c's certificate says.
+func (c *conn) shown() Shown {
+	if len(c.presented) == 0 {
+		return Shown{}
+	}
+	s := shownBy(c.presented[0])
+	if cr := c.credential.Load(); cr != nil && !cr.client.Ref.IsZero() {
+		s.IssuerKeyID = cr.client.Ref.Issuer.String()
+	}
+	return s
+}
+
+func shownBy(c *x509.Certificate) Shown {
+	s := Shown{Subject: clip(c.Subject.String()), Issuer: clip(c.Issuer.String()), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+	if id, err := identity.FromURIs(c.URIs); err == nil {
+		s.Name = id.Name().String()
+	}
+	if c.SerialNumber != nil {
+		if serial, err := ledger.SerialFromBytes(c.SerialNumber.Bytes()); err == nil {
+			s.Serial = serial.String()
+		}
+	}
+	return s
+}
+
+// facts are what a visitor is told about the certificate they showed.
+func (c *conn) facts(code refusal.Code) []page.Row {
+	if len(c.presented) == 0 || !aboutClient(code) {
+		return nil
+	}
+	leaf := c.presented[0]
+	rows := []page.Row{{Label: "Certificate", Value: leaf.Subject.CommonName}, {Label: "Issued by", Value: leaf.Issuer.CommonName}}
+	switch code {
+	case refusal.Expired:
+		rows = append(rows, page.Row{Label: "Ended", Value: leaf.NotAfter.UTC().Format(time.RFC1123)})
+	case refusal.NotYetValid:
+		rows = append(rows, page.Row{Label: "Begins", Value: leaf.NotBefore.UTC().Format(time.RFC1123)})
+	}
+	return rows
+}
+
+// An answer is what a refused visitor gets.
+type answer struct {
+	info      refusal.Info
+	reference refusal.Reference
+	site      string
+	joinURL   string
+	details   []page.Row
+}
+
+// A problem is an answer for programs (RFC 9457).
+type problem struct {
+	Type      string            `json:"type"`
+	Title     string            `json:"title"`
+	Status    int               `json:"status"`
+	Detail    string            `json:"detail"`
+	Code      refusal.Code      `json:"code"`
+	Reference refusal.Reference `json:"reference,omitzero"`
+	Remedy    string            `json:"remedy"`
+	Join      string            `json:"join,omitempty"`
+}
+
+// write answers with a page for people and problem details for programs. What
+// the answer depends on besides the address is not to be kept by any cache.
+func (a answer) write(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie"} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept")
+	switch a.info.Status {
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "30")
+	case http.StatusMethodNotAllowed:
+		if h.Get("Allow") == "" {
+			h.Set("Allow", "GET, HEAD")
+		}
+	}
+	if wantsPage(r) {
+		page.Refusal(page.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL}).Write(w, a.info.Status)
+		return
+	}
+	body, err := json.Marshal(problem{
+		Type: "urn:postern:refusal:" + string(a.info.Code), Title: a.info.Title, Status: a.info.Status, Detail: a.info.Sentence,
+		Code: a.info.Code, Reference: a.reference, Remedy: a.info.VisitorRemedy, Join: a.joinURL,
+	})
+	if err != nil {
+		http.Error(w, a.info.Title, a.info.Status)
+		return
+	}
+	body = append(body, '\n')
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(a.info.Status)
+	w.Write(body)
+}
+
+// wantsPage reports whether the client asks for HTML, as browsers do for what
+// they show and programs do not.
+func wantsPage(r *http.Request) bool {
+	for _, accept := range r.Header["Accept"] {
+		for part := range strings.SplitSeq(accept, ",") {
+			kind, _, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(kind), "text/html") {
+				return true
+			}
+		}
+	}
+	return false
+}

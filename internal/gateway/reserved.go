@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/postern-project/postern/internal/page"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// reservedPath is the part of every site that is the gateway's own. Nothing
+// below it is ever forwarded.
+const reservedPath = "/.postern"
+
+// answerReserved answers for the gateway itself; rest follows reservedPath.
+func (g *Gateway) answerReserved(x *exchange, r *http.Request, rest string) {
+	switch rest {
+	case "/health":
+		g.answerHealth(x, r)
+	case "/renew":
+		g.answerRenew(x, r)
+	default:
+		if v := g.judge(x.conn, x.door.site.List, x.start); v.code != "" {
+			x.refuse(r, v.code, v.detail)
+			return
+		}
+		page.NotFound(x.door.host).Write(x, http.StatusNotFound)
+	}
+}
+
+// answerHealth says that the gateway answers for this site, and no more.
+func (g *Gateway) answerHealth(x *exchange, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		x.refuse(r, refusal.MethodNotServed, "health is asked with GET")
+		return
+	}
+	x.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	x.Header().Set("Cache-Control", "no-store")
+	io.WriteString(x, "ok\n")
+}
+
+// answerRenew lets the holder of a good certificate have its successor,
+// whatever the site's list says: losing a place on a list does not end a
+// device, revoking it does.
+func (g *Gateway) answerRenew(x *exchange, r *http.Request) {
+	v := g.recognise(x.conn, x.start)
+	if v.code != "" {
+		x.refuse(r, v.code, v.detail)
+		return
+	}
+	x.client = v.client
+	// A certificate goes along with requests that other sites' pages make.
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		x.refuse(r, refusal.BadRequest, err.Error())
+		return
+	}
+	if g.options.Renew == nil {
+		x.refuse(r, refusal.NotConfigured, "this gateway does not renew")
+		return
+	}
+	x.identify(r.Header, r.Host)
+	g.options.Renew.ServeHTTP(x, r)
+}

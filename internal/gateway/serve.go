@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// serve answers one request, on a connection of either side.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
+	c := connOf(r.Context())
+	if c == nil { // a server that is not ours: nothing is known, so nobody passes
+		http.Error(w, "no connection", http.StatusInternalServerError)
+		return
+	}
+	c.asked.Store(true) // before anything is looked up: from here on changes cut c
+	x, r := g.newExchange(c, w, r)
+	defer x.end()
+	g.route(x, r)
+}
+
+// route is the order of checks: host, form, certificate, roster, list. Only
+// what passes them all reaches a handler, so no upstream is dialled before.
+func (g *Gateway) route(x *exchange, r *http.Request) {
+	t := g.table.Load()
+	d := t.of(x.conn)
+	if d == nil {
+		x.refuse(r, refusal.UnknownHost, "the site was taken out of the configuration")
+		return
+	}
+	x.door = d
+	if code, detail := d.misfit(r); code != "" {
+		x.refuse(r, code, detail)
+		return
+	}
+	stripRequest(r)
+	r.Host = d.hostWithPort(r.Host)
+	if d.public {
+		x.pass(r)
+		return
+	}
+	if rest, ok := strings.CutPrefix(r.URL.Path, reservedPath); ok && (rest == "" || rest[0] == '/') {
+		g.answerReserved(x, r, rest)
+		return
+	}
+	v := g.judge(x.conn, d.site.List, x.start)
+	if v.code != "" {
+		x.refuse(r, v.code, v.detail)
+		return
+	}
+	x.client = v.client
+	x.pass(r)
+}
+
+// pass hands the request to what is behind the door.
+func (x *exchange) pass(r *http.Request) {
+	if x.door.site.Handler == nil {
+		x.refuse(r, refusal.NotConfigured, "there is nothing behind this door")
+		return
+	}
+	x.identify(r.Header, r.Host)
+	x.door.site.Handler.ServeHTTP(x, r)
+}
+
+// misfit looks at a request without knowing whose it is, and puts its path
+// into the one form that is judged and forwarded.
+func (d *door) misfit(r *http.Request) (refusal.Code, string) {
+	if code, detail := d.foreign(r); code != "" {
+		return code, detail
+	}
+	switch {
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+		return refusal.MethodNotServed, r.Method + " is never served"
+	case r.RequestURI == "*":
+		return refusal.BadRequest, "a request for '*' is for no address here"
+	}
+	path, code := canonicalPath(r.URL, r.RequestURI)
+	if code != "" {
+		return code, "request target " + clip(r.RequestURI)
+	}
+	r.URL.Path, r.URL.RawPath, r.URL.Scheme, r.URL.Host, r.URL.User = path, "", "", "", nil
+	return "", ""
+}
+
+// foreign reports a request whose Host, or :authority, is not the door's.
+func (d *door) foreign(r *http.Request) (refusal.Code, string) {
+	if !d.names(r.Host) {
+		return refusal.Misdirected, "the connection is for " + d.host + ", the request for " + clip(r.Host)
+	}
+	// HTTP/2 allows both, and RFC 9113 section 8.3.1 wants them to agree.
+	for _, h := range r.Header["Host"] {
+		if !d.names(h) {
+			return refusal.Misdirected, "the connection is for " + d.host + ", a Host field for " + clip(h)
+		}
+	}
+	return "", ""
+}
+
+// names reports whether hostport is a spelling of the door's name.
+func (d *door) names(hostport string) bool {
+	if hostport == d.host {
+		return true
+	}
+	canonical, ok := canonicalHost(hostport)
+	return ok && canonical == d.host
+}
+
+// hostWithPort returns the door's name with the port of hostport, if it has
+// one: what handlers see.
+func (d *door) hostWithPort(hostport string) string {
+	if rest, ok := strings.CutPrefix(hostport, d.host); ok && (rest == "" || rest[0] == ':' && len(rest) > 1) {
+		return hostport
+	}
+	if _, port, err := net.SplitHostPort(hostport); err == nil && port != "" {
+		return net.JoinHostPort(d.host, port)
+	}
+	if strings.Contains(d.host, ":") {
+		return "[" + d.host + "]"
+	}
+	return d.host
+}
+
+// clip bounds what a stranger can write into our records.
+func clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

@@ -1,0 +1,256 @@
+package join
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/invite"
+)
+
+// attempts is how often a code is sent when the answer gets lost on the way.
+// The authority answers the same code and key alike for ten minutes.
+const attempts = 3
+
+// A client talks to the authority that a link names and to nobody else.
+type client struct {
+	link invite.Link
+	host string // for messages
+	now  func() time.Time
+	root *x509.Certificate // known before the handshake; nil: the handshake shows it
+}
+
+func newClient(l invite.Link, now func() time.Time) *client {
+	host, port := l.Host()
+	if port != "443" {
+		host = net.JoinHostPort(host, port)
+	}
+	return &client{link: l, host: host, now: now}
+}
+
+// redeem spends the code on the key.
+func (c *client) redeem(ctx context.Context, key crypto.Signer) (invite.Answer, error) {
+	csr, err := requestPEM(key)
+	if err != nil {
+		return invite.Answer{}, err
+	}
+	request := invite.Request{Code: c.link.Code.String(), CSR: csr}
+	answer, err := c.send(ctx, request)
+	if _, ok := errors.AsType[*PinError](err); ok && c.fetchRoot(ctx) {
+		answer, err = c.send(ctx, request)
+	}
+	if outdated, ok := errors.AsType[*outdatedError](err); ok {
+		return invite.Answer{}, c.clockError(ctx, outdated)
+	}
+	return answer, c.explain(err)
+}
+
+// send posts the request, again when the connection broke after it was up.
+func (c *client) send(ctx context.Context, request invite.Request) (answer invite.Answer, err error) {
+	for i := range attempts {
+		if i > 0 && !pause(ctx, time.Duration(i)*300*time.Millisecond) {
+			return answer, err
+		}
+		// Each attempt has a connection of its own: an old one may be dead.
+		h := c.http(c.verify)
+		answer, err = ask(ctx, h, c.link.Base+invite.Path, request)
+		h.CloseIdleConnections()
+		if err == nil || !lost(err) {
+			return answer, err
+		}
+	}
+	return answer, err
+}
+
+// lost reports whether the request may have arrived and its answer did not.
+func lost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// pause waits, and reports whether the context still stands.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// http returns a client whose connections verify accepts. It follows no
+// redirection, which would carry the code to somebody else.
+func (c *client) http(verify func(tls.ConnectionState) error) *http.Client {
+	host, _ := c.link.Host()
+	return &http.Client{
+		Timeout:       timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:       http.ProxyFromEnvironment,
+			DialContext: (&net.Dialer{Timeout: timeout / 3}).DialContext,
+			TLSClientConfig: &tls.Config{
+				ServerName: host,
+				MinVersion: tls.VersionTLS12,
+				// The usual check knows only roots that were there before. Ours
+				// is in verify, which runs in every handshake: no session is
+				// ever resumed, since there is no cache for any.
+				InsecureSkipVerify: true,
+				VerifyConnection:   verify,
+			},
+			TLSHandshakeTimeout:    timeout / 3,
+			ResponseHeaderTimeout:  timeout,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+	}
+}
+
+// verify accepts a server whose certificate leads to the root that the pin
+// names and holds the link's host name. It runs before anything is sent.
+func (c *client) verify(cs tls.ConnectionState) error { return c.verifyAt(cs, c.now()) }
+
+func (c *client) verifyAt(cs tls.ConnectionState, now time.Time) error {
+	if len(cs.PeerCertificates) == 0 {
+		return &PinError{Host: c.host}
+	}
+	leaf, root := cs.PeerCertificates[0], c.root
+	for _, shown := range cs.PeerCertificates {
+		if c.link.Pin.Fits(shown) {
+			root = shown
+		}
+	}
+	if root == nil {
+		return &PinError{Host: c.host, Issuer: printable(leaf.Issuer.String())}
+	}
+	host, _ := c.link.Host()
+	options := x509.VerifyOptions{
+		Roots: pool(root), Intermediates: pool(cs.PeerCertificates[1:]...), DNSName: host,
+		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	_, err := leaf.Verify(options)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		options.CurrentTime = leaf.NotBefore.Add(time.Second)
+		if _, err := leaf.Verify(options); err == nil {
+			return &outdatedError{leaf}
+		}
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return &PinError{Host: c.host, Issuer: printable(leaf.Issuer.String())}
+	}
+	return err
+}
+
+// An outdatedError says that only the dates of a certificate do not fit.
+type outdatedError struct{ leaf *x509.Certificate }
+
+func (e *outdatedError) Error() string { return "the server's certificate is out of date" }
+
+// fetchRoot asks a server that did not show its root for it. Whoever answers
+// is a stranger: nothing secret is sent, and the pin says whether the root is
+// the right one.
+func (c *client) fetchRoot(ctx context.Context) bool {
+	h := c.http(func(tls.ConnectionState) error { return nil })
+	defer h.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.link.Base+invite.RootPath, nil)
+	if err != nil {
+		return false
+	}
+	response, err := h.Do(r)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	der, err := io.ReadAll(io.LimitReader(response.Body, chain.MaxDER+1))
+	if err != nil || response.StatusCode != http.StatusOK {
+		return false
+	}
+	root, err := chain.ParseDER(der)
+	if err != nil || !c.link.Pin.Fits(root) {
+		return false
+	}
+	c.root = root
+	return true
+}
+
+// clockError asks the server, whose certificate is right but for its dates,
+// what time it is.
+func (c *client) clockError(ctx context.Context, outdated *outdatedError) error {
+	e := &ClockError{Host: c.host, Here: c.now(), NotBefore: outdated.leaf.NotBefore, NotAfter: outdated.leaf.NotAfter}
+	h := c.http(func(cs tls.ConnectionState) error {
+		return c.verifyAt(cs, outdated.leaf.NotBefore.Add(time.Second))
+	})
+	defer h.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, c.link.Base+invite.Path, nil)
+	if err != nil {
+		return e
+	}
+	response, err := h.Do(r)
+	if err != nil {
+		return e
+	}
+	response.Body.Close()
+	if there, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		e.There = there
+	}
+	return e
+}
+
+// explain turns what the network and the handshake say into plain words.
+func (c *client) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*PinError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*RefusedError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Errorf("the server at %s is the right authority's, but its certificate is not for that name (%s): use the address that the invitation was made for; %s",
+			c.host, printable(e.Error()), unspent)
+	}
+	if lost(err) {
+		return fmt.Errorf("%s broke off the connection %d times: run the same command again within ten minutes with a working network, or ask for a new invitation: %w", c.host, attempts, bare(err))
+	}
+	if why := unreachable(err); why != "" {
+		return &UnreachableError{Host: c.host, Why: why, Err: bare(err)}
+	}
+	return fmt.Errorf("%s: %w", c.host, bare(err))
+}
+
+// unreachable says in plain words why no connection came about, or "".
+func unreachable(err error) string {
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		return "there is no such host: check the address for a typing error"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		return "something answers there, but not with TLS: check the port"
+	}
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		return "the server knows no such name: check the address"
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
+		return "the server turned the connection away: check that the address is the authority's public side"
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "nothing listens there: check that the server runs and that the port is right"
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return "no answer in time: check the network and that the port is open"
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		return "it cannot be reached: check the network"
+	}
+	return ""
+}

@@ -1,0 +1,187 @@
+package join
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/postern-project/postern/internal/invite"
+	"github.com/postern-project/postern/internal/keys"
+)
+
+// RenewOptions say which certificate to renew.
+type RenewOptions struct {
+	Dir string // as Run or WriteFiles wrote it
+	// Now is this machine's clock; nil means time.Now.
+	Now func() time.Time
+
+	// write stands in for the disk in tests; nil means the disk.
+	write writer
+}
+
+// Renew replaces the certificate in a folder by a new one of the same name for
+// a new key, which it obtains with the old one. The old files stay until the
+// new ones are complete on the disk.
+func Renew(ctx context.Context, o RenewOptions) (Result, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return Result{}, fmt.Errorf("folder %s: %w", o.Dir, err)
+	}
+	old, err := openHolder(dir, o.Now())
+	if err != nil {
+		return Result{}, err
+	}
+	s, err := newStage(dir, o.Now(), o.write)
+	if err != nil {
+		return Result{}, err
+	}
+	defer s.discard()
+	key, err := keys.Like(old.leaf.PublicKey)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.reserve(key); err != nil {
+		return Result{}, err
+	}
+	csr, err := requestPEM(key)
+	if err != nil {
+		return Result{}, err
+	}
+	answer, err := old.ask(ctx, invite.Request{CSR: csr}, o.Now)
+	if err != nil {
+		return Result{}, err
+	}
+	got, err := checkUnder(answer, key, old.root)
+	if err != nil {
+		return Result{}, err
+	}
+	if got.id != old.id {
+		return Result{}, fmt.Errorf("the new certificate is for %s and not for %s: tell the person who runs the authority", got.id, old.id)
+	}
+	state := got.state(old.state.Authority, answer)
+	if len(state.Renew) == 0 {
+		state.Renew = old.state.Renew
+	}
+	if err := s.fill(got, state, old.password); err != nil {
+		return Result{}, err
+	}
+	files, err := s.install(dir)
+	if err != nil {
+		return Result{}, err
+	}
+	r := result(dir, files, got, state)
+	r.Notes = append(r.Notes, answer.Notes...)
+	return r, nil
+}
+
+// A holder is a certificate with its key, as it lies in a folder.
+type holder struct {
+	*certificate
+	state    State
+	password string // of identity.p12, empty if there is none
+}
+
+func openHolder(dir string, now time.Time) (*holder, error) {
+	if err := finish(dir); err != nil {
+		return nil, err
+	}
+	state, err := ReadState(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: join again with a new invitation", err)
+	}
+	if c.key, err = keys.ReadPrivate(filepath.Join(dir, KeyFile)); err != nil {
+		return nil, err
+	}
+	switch {
+	case !fitsKey(c.leaf.PublicKey, c.key):
+		return nil, fmt.Errorf("%s and %s in %s do not belong together: join again with a new invitation", CertFile, KeyFile, dir)
+	case now.After(c.leaf.NotAfter):
+		return nil, fmt.Errorf("the certificate of %s ended on %s, so it cannot renew itself any more (this computer says that it is %s): ask for a new invitation",
+			c.id.Name(), c.leaf.NotAfter.UTC().Format(time.DateOnly), now.UTC().Format(time.DateOnly))
+	case len(state.Renew) == 0:
+		return nil, fmt.Errorf("%s names no address for renewal: ask for a new invitation", filepath.Join(dir, StateFile))
+	}
+	h := &holder{certificate: c, state: state}
+	password, err := readSmall(filepath.Join(dir, PasswordFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	h.password = strings.TrimSpace(string(password))
+	return h, nil
+}
+
+// ask tries the renewal addresses in turn. A refusal ends the search, since
+// every one of them asks the same authority.
+func (h *holder) ask(ctx context.Context, request invite.Request, now func() time.Time) (invite.Answer, error) {
+	var all []error
+	for _, address := range h.state.Renew {
+		c := h.http(now)
+		answer, err := ask(ctx, c, address, request)
+		c.CloseIdleConnections()
+		if err == nil {
+			return answer, nil
+		}
+		if e, ok := errors.AsType[*RefusedError](err); ok && e.Code != "" {
+			return invite.Answer{}, e
+		}
+		all = append(all, h.explain(address, err))
+	}
+	return invite.Answer{}, errors.Join(all...)
+}
+
+func (h *holder) explain(address string, err error) error {
+	host := address
+	if u, perr := url.Parse(address); perr == nil {
+		host = u.Host
+	}
+	if why := unreachable(err); why != "" {
+		return fmt.Errorf("%s: %s; the old certificate is still in place: %w", host, why, bare(err))
+	}
+	return fmt.Errorf("%s: %w; the old certificate is still in place", host, bare(err))
+}
+
+// bare takes off the method and address that net/http puts around an error.
+func bare(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// http returns a client that shows the certificate and believes its root.
+func (h *holder) http(now func() time.Time) *http.Client {
+	shown := tls.Certificate{PrivateKey: h.key, Leaf: h.leaf, Certificate: [][]byte{h.leaf.Raw}}
+	for _, above := range h.above {
+		shown.Certificate = append(shown.Certificate, above.Raw)
+	}
+	return &http.Client{
+		Timeout:       timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:       http.ProxyFromEnvironment,
+			DialContext: (&net.Dialer{Timeout: timeout / 3}).DialContext,
+			TLSClientConfig: &tls.Config{
+				MinVersion: tls.VersionTLS12, RootCAs: pool(h.root), Time: now,
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil },
+			},
+			TLSHandshakeTimeout:    timeout / 3,
+			ResponseHeaderTimeout:  timeout,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+	}
+}

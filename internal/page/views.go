@@ -1,0 +1,78 @@
+package page
+
+import (
+	"html/template"
+
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// A RefusalView is what the page of a refusal shows.
+type RefusalView struct {
+	Info refusal.Info
+	// Reference is left out of the page when it is zero.
+	Reference refusal.Reference
+	// Site is the host name that was asked for, or empty.
+	Site string
+	// Details are facts about the visitor, such as the certificate shown.
+	Details []Row
+	// JoinURL is where an invitation can be used; empty for nowhere.
+	JoinURL string
+}
+
+// Refusal returns the page that tells a visitor why they were turned away and
+// what they can do.
+func Refusal(v RefusalView) Page {
+	details := make([]Row, 0, len(v.Details))
+	for _, row := range v.Details {
+		details = append(details, Row{clean(row.Label), clean(row.Value)})
+	}
+	v.Details = details
+	return render("refusal", frame{Title: v.Info.Title, Site: v.Site, View: v})
+}
+
+// A JoinView is what the page of an invitation shows. The invitation itself
+// is in the address's fragment, which the server never sees.
+type JoinView struct {
+	// Site is whose door it is: the trust domain or the public host name.
+	Site string
+}
+
+// Join returns the page that an invitation's link leads to.
+func Join(v JoinView) Page {
+	return render("join", frame{
+		Title: english.JoinTitle, Site: v.Site, Open: true, Script: template.JS(joinJS()), View: v,
+	})
+}
+
+// A MessageView is a page with nothing but a heading, a sentence, a remedy and
+// perhaps one link.
+type MessageView struct {
+	Title    string
+	Sentence string
+	Remedy   string
+	Site     string
+	// LinkText and LinkURL are both set or both empty.
+	LinkText string
+	LinkURL  string
+}
+
+// Message returns a page that says one thing.
+func Message(v MessageView) Page {
+	return render("message", frame{Title: v.Title, Site: v.Site, View: v})
+}
+
+// Home returns the page at the root of a public side; joinURL is where an
+// invitation can be used.
+func Home(site, joinURL string) Page {
+	return Message(MessageView{
+		Title: english.MessageHome, Sentence: english.MessageHomeP, Remedy: english.MessageHomeRem,
+		Site: site, LinkText: english.MessageJoin, LinkURL: joinURL,
+	})
+}
+
+// NotFound returns the page for an address that leads nowhere.
+func NotFound(site string) Page {
+	return Message(MessageView{
+		Title: english.MessageLost, Sentence: english.MessageLostP, Remedy: english.MessageLostRem, Site: site,
+	})
+}

@@ -1,0 +1,159 @@
+package profile
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+)
+
+// minSerialBits is what every serial number has at least; of 127 random bits
+// more than half are there in all practice.
+const minSerialBits = 64
+
+// The extensions of a leaf: these and no others, each once.
+var (
+	oidSubjectKeyID    = asn1.ObjectIdentifier{2, 5, 29, 14}
+	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidBasicConstraint = asn1.ObjectIdentifier{2, 5, 29, 19}
+	oidAuthorityKeyID  = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidExtKeyUsage     = asn1.ObjectIdentifier{2, 5, 29, 37}
+)
+
+// leafExtensions says which extensions a leaf holds, and which are critical.
+var leafExtensions = []struct {
+	oid      asn1.ObjectIdentifier
+	critical bool
+}{
+	{oidKeyUsage, true}, {oidExtKeyUsage, false}, {oidBasicConstraint, true},
+	{oidSubjectKeyID, false}, {oidAuthorityKeyID, false}, {oidSubjectAltName, false},
+}
+
+// Check reports whether c, as it was encoded and parsed again, is what r
+// decided and nothing more, and whether the lints find a fault in it. It does
+// not look at the signature.
+func (p Profile) Check(c *x509.Certificate, r Request) error {
+	if err := p.CheckFields(c, r); err != nil {
+		return err
+	}
+	return Lint(c.Raw)
+}
+
+// CheckFields is Check without the lints of others, for a certificate whose
+// to-be-signed part has been through Check already.
+func (p Profile) CheckFields(c *x509.Certificate, r Request) error {
+	hosts, err := p.hosts(r)
+	if err != nil {
+		return err
+	}
+	from, to, err := p.validity(r)
+	if err != nil {
+		return err
+	}
+	for _, check := range []error{
+		checkSerial(c), checkDates(c, from, to), checkSubject(c, r.ID), checkNames(c, r.ID, hosts),
+		checkUsage(c, p.usage), checkKeyIs(c, r.PublicKey), checkIssuer(c, r.Issuer), checkExtensions(c),
+		withinConstraints(c, r.Issuer),
+	} {
+		if check != nil {
+			return fmt.Errorf("certificate for %s: %w", r.ID, check)
+		}
+	}
+	return nil
+}
+
+func checkSerial(c *x509.Certificate) error {
+	if n := c.SerialNumber; c.Version != 3 || n.Sign() <= 0 || n.BitLen() < minSerialBits || n.BitLen() > 159 {
+		return errors.New("its version or serial number is not as decided")
+	}
+	return nil
+}
+
+func checkDates(c *x509.Certificate, from, to time.Time) error {
+	if !c.NotBefore.Equal(from) || !c.NotAfter.Equal(to) {
+		return fmt.Errorf("it is valid from %s to %s and %s to %s was decided", c.NotBefore, c.NotAfter, from, to)
+	}
+	return nil
+}
+
+func checkSubject(c *x509.Certificate, id identity.ID) error {
+	if len(c.Subject.Names) != 1 || c.Subject.CommonName != CommonName(id.Name()) {
+		return errors.New("its subject is not the one common name decided")
+	}
+	return nil
+}
+
+func checkNames(c *x509.Certificate, id identity.ID, hosts Hosts) error {
+	got, err := identity.FromURIs(c.URIs)
+	switch {
+	case err != nil:
+		return err
+	case got != id:
+		return fmt.Errorf("it names %s", got)
+	case len(c.EmailAddresses) != 0:
+		return errors.New("it holds mail addresses")
+	case !slices.Equal(c.DNSNames, hosts.DNSNames):
+		return fmt.Errorf("it holds the host names %q and %q were decided", c.DNSNames, hosts.DNSNames)
+	case !slices.EqualFunc(c.IPAddresses, netIPs(hosts.IPs), net.IP.Equal):
+		return fmt.Errorf("it holds the addresses %s and %s were decided", c.IPAddresses, hosts.IPs)
+	}
+	return nil
+}
+
+func checkUsage(c *x509.Certificate, u Usage) error {
+	switch {
+	case c.IsCA || !c.BasicConstraintsValid:
+		return errors.New("it is not marked as the end of a chain")
+	case c.KeyUsage != x509.KeyUsageDigitalSignature:
+		return errors.New("its key usage is not digitalSignature alone")
+	case len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != u.eku() || len(c.UnknownExtKeyUsage) != 0:
+		return fmt.Errorf("its extended key usage is not that of a %s alone", u)
+	}
+	return nil
+}
+
+func checkKeyIs(c *x509.Certificate, pub crypto.PublicKey) error {
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return err
+	}
+	ski, err := keyID(spki)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(c.RawSubjectPublicKeyInfo, spki) || !bytes.Equal(c.SubjectKeyId, ski) {
+		return errors.New("it holds another public key than the one decided")
+	}
+	return nil
+}
+
+func checkIssuer(c, issuer *x509.Certificate) error {
+	if !bytes.Equal(c.RawIssuer, issuer.RawSubject) || !bytes.Equal(c.AuthorityKeyId, issuer.SubjectKeyId) {
+		return errors.New("it names another issuer than the one decided")
+	}
+	return nil
+}
+
+func checkExtensions(c *x509.Certificate) error {
+	if len(c.Extensions) != len(leafExtensions) {
+		return fmt.Errorf("it holds %d extensions instead of %d", len(c.Extensions), len(leafExtensions))
+	}
+	for _, want := range leafExtensions {
+		i := slices.IndexFunc(c.Extensions, func(e pkixExtension) bool { return e.Id.Equal(want.oid) })
+		if i < 0 {
+			return fmt.Errorf("it lacks the extension %s", want.oid)
+		}
+		if c.Extensions[i].Critical != want.critical {
+			return fmt.Errorf("its extension %s is marked wrongly (critical: %t)", want.oid, !want.critical)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package profile
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	zx509 "github.com/zmap/zcrypto/x509"
+	"github.com/zmap/zlint/v3/lint"
+	_ "github.com/zmap/zlint/v3/lints/community" // registers its lints
+	_ "github.com/zmap/zlint/v3/lints/rfc"       // registers its lints
+)
+
+// lintSources are the rule books that fit a private authority; those of the
+// CA/Browser Forum do not.
+var lintSources = [...]lint.LintSource{
+	lint.RFC3279, lint.RFC5280, lint.RFC5480, lint.RFC5891, lint.RFC8813, lint.Community,
+}
+
+// notOurs are lints that contradict what this project decided; the reason
+// stands beside each.
+var notOurs = map[string]bool{
+	// Asks, by eight P-384 signature checks that take 6 ms, whether a public CA
+	// issued the certificate; ours did.
+	"e_cert_issued_by_compromised_emudhra_ca": true,
+}
+
+// lints returns the lints that are run, once looked up.
+var lints = sync.OnceValue(func() []*lint.CertificateLint {
+	var all []*lint.CertificateLint
+	registered := lint.GlobalRegistry().CertificateLints()
+	for _, source := range lintSources {
+		for _, l := range registered.BySource(source) {
+			if !notOurs[l.Name] {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+})
+
+// Lint runs the lints of zlint that fit a private authority over a certificate
+// in DER. Warnings count as faults; the error names all lints that failed.
+func Lint(der []byte) error {
+	c, err := zx509.ParseCertificate(der)
+	if err != nil {
+		return fmt.Errorf("lint: %w", err)
+	}
+	var faults []string
+	config := lint.NewEmptyConfig()
+	for _, l := range lints() {
+		switch r := l.Execute(c, config); r.Status {
+		case lint.Warn, lint.Error, lint.Fatal:
+			faults = append(faults, strings.TrimSpace(l.Name+" "+r.Details))
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("lint: %s", strings.Join(faults, "; "))
+	}
+	return nil
+}

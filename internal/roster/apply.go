@@ -1,0 +1,207 @@
+package roster
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/postern-project/postern/internal/ledger"
+)
+
+// Apply takes in the entries that follow the last one applied; first is the
+// number of the first of them. The signatures of the root on entry 0 and on
+// every issuer are checked here; that the entries are those of the signed
+// ledger is the caller's to check before. On error nothing of the batch is
+// applied, and the roster is stale, lets nobody in and says so to its
+// watchers, until a later Apply goes on at Size. A long ledger is better
+// applied in batches of some thousand entries.
+func (r *Roster) Apply(first uint64, entries []ledger.Entry) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, err := r.plan(first, entries)
+	if err != nil {
+		if r.ready.Swap(false) {
+			r.watchers.tell(Change{Trust: true})
+		}
+		return err
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	change := r.commit(p, entries)
+	r.size.Store(first + uint64(len(entries)))
+	r.ready.Store(true)
+	r.watchers.tell(change)
+	return nil
+}
+
+// A plan is a batch that was found to be in order, so that carrying it out
+// cannot fail.
+type plan struct {
+	roster *Roster
+	trust  *trust // what it will be
+	fresh  map[number]ledger.Hash
+	void   map[number]bool // of fresh: issued by an issuer that was distrusted before
+}
+
+// A number is what the ledger gives out once.
+type number struct {
+	issuer uint16
+	serial ledger.Serial
+}
+
+// plan checks entries without changing anything that a reader sees.
+func (r *Roster) plan(first uint64, entries []ledger.Entry) (*plan, error) {
+	if size := r.Size(); first != size {
+		return nil, fmt.Errorf("%w: entry %d where %d is the next", ErrGap, first, size)
+	}
+	old := r.trust.Load()
+	next := *old
+	next.issuers, next.byKey = slices.Clone(old.issuers), maps.Clone(old.byKey)
+	if next.byKey == nil {
+		next.byKey = make(map[ledger.KeyID]uint16)
+	}
+	next.lost = slices.Clone(old.lost)
+	p := &plan{roster: r, trust: &next, fresh: make(map[number]ledger.Hash), void: make(map[number]bool)}
+	for i, e := range entries {
+		if err := p.accept(first+uint64(i), e); err != nil {
+			return nil, fmt.Errorf("ledger entry %d: %w", first+uint64(i), err)
+		}
+	}
+	return p, nil
+}
+
+var errIncomplete = errors.New("it names nothing")
+
+// accept checks one entry against everything before it.
+func (p *plan) accept(seq uint64, e ledger.Entry) error {
+	if _, genesis := e.Body.(ledger.Genesis); genesis != (seq == 0) {
+		return errors.New("a ledger begins with a genesis entry and has only one")
+	}
+	complete := true
+	switch b := e.Body.(type) {
+	case ledger.Genesis:
+		return p.genesis(b)
+	case ledger.IssuerAdded:
+		return p.issuerAdded(b)
+	case ledger.IssuerDistrusted:
+		return p.issuerDistrusted(b)
+	case ledger.CertificateIssued:
+		return p.issued(b)
+	case ledger.CertificatesRevoked:
+		return p.revoked(b)
+	case ledger.EpochOpened:
+		return p.epochOpened(e, b)
+	case ledger.IdentitySuspended:
+		complete = !b.Name.IsZero()
+	case ledger.IdentityReinstated:
+		complete = !b.Name.IsZero()
+	case ledger.GroupJoined:
+		complete = !b.Name.IsZero() && !b.Group.IsZero()
+	case ledger.GroupLeft:
+		complete = !b.Name.IsZero() && !b.Group.IsZero()
+	case ledger.IdentityCreated, ledger.InviteCreated, ledger.InviteUsed, ledger.InviteCancelled:
+	default:
+		return fmt.Errorf("an entry of type %T is not known to this postern: update it", e.Body)
+	}
+	if !complete {
+		return errIncomplete
+	}
+	return nil
+}
+
+func (p *plan) genesis(g ledger.Genesis) error {
+	root, err := g.RootCertificate()
+	if err != nil {
+		return err
+	}
+	p.trust.domain, p.trust.root = g.TrustDomain, root
+	p.trust.generation++
+	return nil
+}
+
+func (p *plan) issuerAdded(b ledger.IssuerAdded) error {
+	c, err := b.Parse(p.trust.root)
+	if err != nil {
+		return err
+	}
+	key := KeyIDOf(c)
+	t := p.trust
+	for _, i := range t.issuers {
+		if i.KeyID == key || i.Name == b.Name {
+			return fmt.Errorf("issuer %q has the name or the key of issuer %q", b.Name, i.Name)
+		}
+	}
+	if len(t.issuers) > math.MaxUint16 {
+		return fmt.Errorf("more than %d issuers", len(t.issuers))
+	}
+	t.byKey[key] = uint16(len(t.issuers))
+	t.issuers = append(t.issuers, Issuer{Name: b.Name, Use: b.Use, Certificate: c, KeyID: key})
+	t.generation++
+	return nil
+}
+
+func (p *plan) issuerDistrusted(b ledger.IssuerDistrusted) error {
+	i, ok := p.trust.byKey[b.Issuer]
+	if !ok {
+		return fmt.Errorf("it distrusts an issuer that was never added, with key id %s", b.Issuer)
+	}
+	p.trust.issuers[i].Distrusted = true
+	p.trust.generation++
+	return nil
+}
+
+func (p *plan) issued(b ledger.CertificateIssued) error {
+	issuer, ok := p.trust.byKey[b.Issuer]
+	switch {
+	case !ok:
+		return fmt.Errorf("certificate %s is by an issuer that was never added, with key id %s", b.Serial, b.Issuer)
+	case b.Name.IsZero() || b.Serial.IsZero():
+		return errIncomplete
+	}
+	n := number{issuer, b.Serial}
+	if _, taken := p.find(n); taken {
+		return fmt.Errorf("serial number %s of issuer %s was given out before", b.Serial, p.trust.issuers[issuer].Name)
+	}
+	if _, ok := p.roster.words.enter(b.Profile); !ok {
+		return fmt.Errorf("profile %q is one too many", b.Profile)
+	}
+	p.fresh[n] = b.TBS
+	if p.trust.issuers[issuer].Distrusted {
+		p.void[n] = true
+	}
+	return nil
+}
+
+// find returns the hash recorded for n, before this batch or in it.
+func (p *plan) find(n number) (ledger.Hash, bool) {
+	if tbs, ok := p.fresh[n]; ok {
+		return tbs, true
+	}
+	if c, ok := p.roster.certificates.find(n.issuer, n.serial); ok {
+		return c.tbs, true
+	}
+	return ledger.Hash{}, false
+}
+
+func (p *plan) revoked(b ledger.CertificatesRevoked) error {
+	for _, ref := range b.Certificates {
+		issuer, ok := p.trust.byKey[ref.Issuer]
+		tbs, found := p.find(number{issuer, ref.Serial})
+		if !ok || !found || tbs != ref.TBS {
+			return fmt.Errorf("it revokes certificate %s, which was never issued", ref.Serial)
+		}
+	}
+	return nil
+}
+
+func (p *plan) epochOpened(e ledger.Entry, b ledger.EpochOpened) error {
+	if b.Epoch <= p.trust.epoch {
+		return fmt.Errorf("epoch %d does not follow epoch %d", b.Epoch, p.trust.epoch)
+	}
+	p.trust.epoch = b.Epoch
+	p.trust.lost = append(p.trust.lost, span{b.From, e.At})
+	return nil
+}

@@ -1,0 +1,107 @@
+// Package roster is the view of the ledger that answers "is this one good?":
+// which certificates were issued and not revoked, which names are suspended,
+// who is in which group, and which root and issuers to believe. It is kept in
+// memory, answers without locks, and tells its watchers what has changed.
+package roster
+
+import (
+	"crypto/x509"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+)
+
+// ErrGap is the error of Apply for entries that do not follow the last one
+// applied. Whoever gets it asks the source for everything after Size.
+var ErrGap = errors.New("ledger entries out of order")
+
+// A Roster knows what the ledger's entries add up to. It is safe for
+// concurrent use; Check and the other questions never wait for Apply. A
+// roster that was never applied to, or whose last Apply failed, lets nobody in.
+type Roster struct {
+	ready atomic.Bool
+	size  atomic.Uint64
+	trust atomic.Pointer[trust]
+
+	certificates certificates
+	names        names
+	words        words // profiles
+
+	mu       sync.Mutex // held by Apply; guards the writers' side of the above and groups
+	members  map[uint32][]identity.Group
+	groups   sync.Map // identity.Group -> struct{}: all that the ledger has named
+	watchers watchers
+}
+
+// An Issuer is an intermediate that the root has signed.
+type Issuer struct {
+	Name        string
+	Use         ledger.Use
+	Certificate *x509.Certificate
+	KeyID       ledger.KeyID
+	Distrusted  bool
+}
+
+// trust is what changes rarely. A value is never changed once it is shared.
+type trust struct {
+	domain     identity.TrustDomain
+	root       *x509.Certificate
+	issuers    []Issuer
+	byKey      map[ledger.KeyID]uint16 // index into issuers
+	lost       []span
+	epoch      uint64
+	generation uint64
+}
+
+// A span is a time in which the ledger's lost tail may have issued.
+type span struct{ from, to time.Time }
+
+// New returns a roster that lets nobody in until Apply has given it the ledger
+// from entry 0.
+func New() *Roster {
+	r := &Roster{members: make(map[uint32][]identity.Group)}
+	r.trust.Store(&trust{})
+	r.certificates.init()
+	r.names.init()
+	return r
+}
+
+// Size returns how many entries have been applied.
+func (r *Roster) Size() uint64 { return r.size.Load() }
+
+// TrustDomain returns the trust domain; it is zero before the first Apply.
+func (r *Roster) TrustDomain() identity.TrustDomain { return r.trust.Load().domain }
+
+// Root returns the root certificate, or nil before the first Apply.
+func (r *Roster) Root() *x509.Certificate { return r.trust.Load().root }
+
+// Issuers returns every issuer in the order in which they were added,
+// distrusted ones included.
+func (r *Roster) Issuers() []Issuer { return slices.Clone(r.trust.Load().issuers) }
+
+// Generation returns a number that grows with every change of the root or the
+// issuers, and with nothing else.
+func (r *Roster) Generation() uint64 { return r.trust.Load().generation }
+
+// Groups returns the groups that hold n or a name above it, sorted. The slice
+// is shared: do not change it.
+func (r *Roster) Groups(n identity.Name) []identity.Group {
+	for above := range n.Lineage() {
+		if node, ok := r.names.find(above); ok {
+			return node.allGroups()
+		}
+	}
+	return nil
+}
+
+// HasGroup reports whether the ledger has ever named g, in an invite or as a
+// group that somebody joined.
+func (r *Roster) HasGroup(g identity.Group) bool {
+	_, ok := r.groups.Load(g)
+	return ok
+}

@@ -1,0 +1,104 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// A dialError is a connection that did not come about.
+type dialError struct {
+	address string
+	err     error
+}
+
+func (e *dialError) Error() string { return fmt.Sprintf("dial %s: %v", e.address, e.err) }
+
+func (e *dialError) Unwrap() error { return e.err }
+
+// A dialer connects to one fixed address, whatever it is asked for.
+type dialer struct {
+	net     net.Dialer
+	network string
+	address string
+	tls     *tls.Config // nil without TLS
+	write   time.Duration
+}
+
+func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, err := d.net.DialContext(ctx, d.network, d.address)
+	if err != nil {
+		return nil, &dialError{d.address, reason(err)}
+	}
+	return &boundedConn{conn, d.write}, nil
+}
+
+// dialTLS completes the handshake as well, within the same bound.
+func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.net.Timeout)
+	defer cancel()
+	raw, err := d.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, d.tls)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, &dialError{d.address, fmt.Errorf("TLS handshake: %w", err)}
+	}
+	return conn, nil
+}
+
+// reason leaves out what a net.OpError says about the address, which may be
+// one of several and reads twice.
+func reason(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		if op.Addr != nil {
+			return fmt.Errorf("%s: %w", op.Addr, op.Err)
+		}
+		return op.Err
+	}
+	return err
+}
+
+// A boundedConn fails a write that is stuck for longer than write.
+type boundedConn struct {
+	net.Conn
+	write time.Duration
+}
+
+// Write renews the deadline first.
+func (c *boundedConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// CloseWrite says that no more will come, as a WebSocket's tunnel does when
+// its other end does so.
+func (c *boundedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+const bufferSize = 32 << 10
+
+// buffers lends buffers for copying bodies; it is an httputil.BufferPool.
+type buffers struct{ pool sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{sync.Pool{New: func() any { return new([bufferSize]byte) }}}
+}
+
+// Get returns a buffer that belongs to the caller until Put.
+func (b *buffers) Get() []byte { return b.pool.Get().(*[bufferSize]byte)[:] }
+
+// Put takes a buffer back.
+func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }

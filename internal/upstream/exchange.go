@@ -1,0 +1,140 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// owned are the fields that the gateway wrote into a request. They survive
+// whatever ReverseProxy removes.
+var owned = [...]string{
+	"X-Postern-Identity", "X-Postern-Serial", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+}
+
+// Handler forwards requests as they are: the path as canonical by the
+// caller, the query byte for byte, the Host unchanged. It calls onError, which
+// then answers, when the application is to blame (upstream-down or
+// upstream-timeout) or the client's body is no HTTP (bad-request); detail is
+// for the operator. A client that went away is nobody's refusal: the handler
+// then panics with http.ErrAbortHandler, as it does when an answer breaks off.
+func (u *Upstream) Handler(onError func(w http.ResponseWriter, r *http.Request, code refusal.Code, detail string)) http.Handler {
+	errorLog := slog.NewLogLogger(u.log.Handler(), slog.LevelDebug)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{upstream: u, in: r, onError: onError}
+		x.proxy = httputil.ReverseProxy{
+			Rewrite: x.rewrite, Transport: u.transport, BufferPool: u.buffers, ErrorLog: errorLog,
+			ModifyResponse: x.inspect, ErrorHandler: x.fail,
+		}
+		if r.Header["Upgrade"] != nil {
+			w = x.upgrading(w)
+		}
+		x.proxy.ServeHTTP(w, r)
+	})
+}
+
+// An exchange is one request on its way to the application and back.
+type exchange struct {
+	upstream *Upstream
+	in       *http.Request
+	onError  func(http.ResponseWriter, *http.Request, refusal.Code, string)
+	proxy    httputil.ReverseProxy
+	upgrade  bool                  // the client may switch to WebSocket
+	hijacked bool                  // the connection is no longer the server's
+	bodyErr  atomic.Pointer[error] // what reading the client's body ended with, if not well
+}
+
+func (x *exchange) rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL.Scheme, p.Out.URL.Host = x.upstream.scheme, x.upstream.host
+	p.Out.URL.RawQuery = p.In.URL.RawQuery // ReverseProxy tidies it up; we did not judge it
+	for _, name := range owned {
+		if v, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = v
+		}
+	}
+	if !x.upgrade {
+		delete(p.Out.Header, "Upgrade")
+		delete(p.Out.Header, "Connection")
+	}
+	if p.Out.Body != nil {
+		p.Out.Body = &body{ReadCloser: p.Out.Body, x: x, trailer: p.Out.Trailer}
+	}
+}
+
+// inspect refuses a switch of protocols that nobody asked for, before it
+// reaches the client, so that the connection is closed.
+func (x *exchange) inspect(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols && (!x.upgrade || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket")) {
+		return fmt.Errorf("the answer switches to protocol %q, which was not asked for", res.Header.Get("Upgrade"))
+	}
+	return nil
+}
+
+// fail turns what went wrong into a refusal, or into nothing when it was the
+// client that left.
+func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	if x.hijacked || x.in.Context().Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if client := x.bodyErr.Load(); client != nil {
+		if left(*client) {
+			panic(http.ErrAbortHandler)
+		}
+		x.onError(w, x.in, refusal.BadRequest, fmt.Sprintf("request body: %v", *client))
+		return
+	}
+	code, detail := x.upstream.blame(err)
+	x.onError(w, x.in, code, detail)
+}
+
+// blame returns the refusal that err means, and what was dialled. A timeout
+// of the dial is an application that is down.
+func (u *Upstream) blame(err error) (refusal.Code, string) {
+	if dial, ok := errors.AsType[*dialError](err); ok {
+		return refusal.UpstreamDown, dial.Error()
+	}
+	detail := fmt.Sprintf("%s: %v", u.dialer.address, err)
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return refusal.UpstreamTimeout, detail
+	}
+	return refusal.UpstreamDown, detail
+}
+
+// left reports whether reading from the client ended because it is gone or
+// stuck, and not because it wrote something wrong.
+func left(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, http.ErrBodyReadAfterClose)
+}
+
+// A body is the client's body on its way out. It remembers how it ended, and
+// then hands on the trailers that were announced and that the caller left.
+type body struct {
+	io.ReadCloser
+	x       *exchange
+	trailer http.Header // the outgoing request's
+}
+
+// Read reads from the client no faster than the application takes it.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		for name := range b.trailer {
+			b.trailer[name] = b.x.in.Trailer[name]
+		}
+	case err != nil:
+		b.x.bodyErr.Store(&err)
+	}
+	return n, err
+}

@@ -1,0 +1,152 @@
+// Package upstream is the gateway's client side: it forwards judged requests
+// to the application behind a site, over pooled connections, and says in
+// refusal codes why it could not. Whoever calls it has already removed from
+// the request what strangers must not say.
+package upstream
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options tunes an Upstream. The zero value means the defaults.
+type Options struct {
+	// DialTimeout bounds connecting, with TLS; 5 s by default.
+	DialTimeout time.Duration
+	// ResponseHeaderTimeout bounds the wait for an answer to begin once the
+	// request is sent; 60 s by default.
+	ResponseHeaderTimeout time.Duration
+	// WriteTimeout bounds how long one write may be stuck because the
+	// application does not read; 60 s by default.
+	WriteTimeout time.Duration
+	// IdleTimeout ends pooled connections that nobody used; 30 s by default.
+	IdleTimeout time.Duration
+	// MaxIdle is how many connections wait in the pool; 256 by default.
+	MaxIdle int
+	// Roots verify an https upstream; nil means the system's.
+	Roots *x509.CertPool
+	// Log is told, at debug level, of answers that broke off.
+	Log *slog.Logger
+}
+
+// An Upstream is one application with a pool of connections to it. It is safe
+// for concurrent use.
+type Upstream struct {
+	spec      string
+	scheme    string // of the requests: http or https
+	host      string // of the requests' URLs: what the pool is keyed by
+	dialer    dialer
+	transport *http.Transport
+	buffers   *buffers
+	log       *slog.Logger
+}
+
+// New returns the upstream written as spec: http://HOST[:PORT],
+// https://HOST[:PORT], h2c://HOST[:PORT] (HTTP/2 without TLS, for gRPC) or
+// unix:/PATH. It dials nothing yet.
+func New(spec string, o Options) (*Upstream, error) {
+	u := &Upstream{spec: spec, buffers: newBuffers(), log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
+	u.dialer = dialer{
+		net:   net.Dialer{Timeout: cmp.Or(o.DialTimeout, 5*time.Second)},
+		write: cmp.Or(o.WriteTimeout, time.Minute),
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
+		if err := u.useUnix(path); err != nil {
+			return nil, err
+		}
+	} else if err := u.useTCP(spec, protocols, o.Roots); err != nil {
+		return nil, err
+	}
+	u.transport = &http.Transport{
+		Proxy:                  nil, // never from the environment
+		DialContext:            u.dialer.dial,
+		DialTLSContext:         u.dialer.dialTLS,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxIdleConns:           cmp.Or(o.MaxIdle, 256),
+		MaxIdleConnsPerHost:    cmp.Or(o.MaxIdle, 256),
+		IdleConnTimeout:        cmp.Or(o.IdleTimeout, 30*time.Second),
+		ResponseHeaderTimeout:  cmp.Or(o.ResponseHeaderTimeout, time.Minute),
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+	return u, nil
+}
+
+func (u *Upstream) useUnix(path string) error {
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		path = rest // unix:///run/app.sock
+	}
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("upstream %q: a socket needs its whole path, as in unix:/run/app.sock", u.spec)
+	}
+	u.scheme, u.host = "http", "unix"
+	u.dialer.network, u.dialer.address = "unix", path
+	return nil
+}
+
+func (u *Upstream) useTCP(spec string, protocols *http.Protocols, roots *x509.CertPool) error {
+	parsed, err := url.Parse(spec)
+	if err != nil {
+		return fmt.Errorf("upstream %q is no URL: write http://HOST:PORT", spec)
+	}
+	port := "80"
+	switch parsed.Scheme {
+	case "http":
+	case "h2c":
+		protocols.SetHTTP1(false)
+		protocols.SetUnencryptedHTTP2(true)
+	case "https":
+		port = "443"
+		u.dialer.tls = &tls.Config{
+			ServerName: parsed.Hostname(), RootCAs: roots, MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(64),
+		}
+	default:
+		return fmt.Errorf("upstream %q: write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH", spec)
+	}
+	if err := plain(parsed); err != nil {
+		return fmt.Errorf("upstream %q: %w", spec, err)
+	}
+	u.scheme = "http"
+	if u.dialer.tls != nil {
+		u.scheme = "https"
+	}
+	u.host = net.JoinHostPort(parsed.Hostname(), cmp.Or(parsed.Port(), port))
+	u.dialer.network, u.dialer.address = "tcp", u.host
+	return nil
+}
+
+// plain checks that u is a scheme with a host and no more.
+func plain(u *url.URL) error {
+	switch port, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16); {
+	case u.Hostname() == "":
+		return fmt.Errorf("the host is missing: write %s://HOST:PORT", u.Scheme)
+	case u.User != nil:
+		return fmt.Errorf("a user or password has no place here: leave out what stands before '@'")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("requests keep their own path: leave out what follows the port")
+	case err != nil || port == 0:
+		return fmt.Errorf("port %s: a port is a number from 1 to 65535", u.Port())
+	}
+	return nil
+}
+
+// String returns the upstream as it was written.
+func (u *Upstream) String() string { return u.spec }
+
+// CloseIdle closes the connections that wait in the pool. Requests under way
+// are not touched, and new ones dial again.
+func (u *Upstream) CloseIdle() { u.transport.CloseIdleConnections() }
