@@ -68,6 +68,9 @@ func (b *browser) start() {
 	b.t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(alloc)
 	b.t.Cleanup(cancel)
+	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil {
+		b.t.Fatalf("start chromium: %v", err)
+	}
 	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
 	b.t.Cleanup(cancel)
 	b.ctx = ctx
@@ -76,10 +79,16 @@ func (b *browser) start() {
 // visit opens url and returns the title and the text that a person sees.
 func (b *browser) visit(url string) (title, text string) {
 	b.t.Helper()
-	err := chromedp.Run(b.ctx, chromedp.Navigate(url), chromedp.WaitReady("body"),
-		chromedp.Title(&title), chromedp.Text("body", &text))
-	if err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Navigate(url)); err != nil {
 		b.t.Fatalf("visit %s: %v", url, err)
+	}
+	title, err := chromedp.Run(b.ctx, chromedp.Title())
+	if err != nil {
+		b.t.Fatalf("title of %s: %v", url, err)
+	}
+	text, err = chromedp.Run(b.ctx, chromedp.Text("body"))
+	if err != nil {
+		b.t.Fatalf("text of %s: %v", url, err)
 	}
 	return title, text
 }
@@ -91,8 +100,8 @@ func (b *browser) shoot(name string) {
 	if dir == "" {
 		return
 	}
-	var png []byte
-	if err := chromedp.Run(b.ctx, chromedp.FullScreenshot(&png, 100)); err != nil {
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
 		b.t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
@@ -103,11 +112,12 @@ func (b *browser) shoot(name string) {
 // A browser with the certificate of an enrolled device shows the page; one
 // without shows why not; after revoke the open page gets nothing more.
 func TestABrowserShowsThePageToEnrolledDevicesOnly(t *testing.T) {
+	t.Parallel()
 	passwords, err := filepath.Abs("../../examples/passwords")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDoor(t, "pw.postern.test="+passwords)
+	d := newDoor(t, "localhost="+passwords, "pw.postern.test="+passwords)
 	d.open()
 	url := "https://pw.postern.test:" + d.port() + "/"
 
@@ -144,13 +154,14 @@ func TestABrowserShowsThePageToEnrolledDevicesOnly(t *testing.T) {
 // The page behind an invitation's link explains what to type, shows the whole
 // command although the code never reaches the server, and spends nothing.
 func TestTheJoinPageShowsTheCommand(t *testing.T) {
-	d := newDoor(t, "pw.postern.test="+site(t, "the page"))
+	t.Parallel()
+	d := newDoor(t, "localhost="+site(t, "the page"))
 	d.open()
 	link := between(t, d.run("invite", "anna/phone", "--json"), `"link": "`, `"`)
 	b := newBrowser(t, d)
 	b.start()
 	_, text := b.visit(link)
-	if !strings.Contains(text, "postern join "+link) {
+	if !strings.Contains(text, "postern join \""+link+"\"") {
 		t.Errorf("the page does not show the command for %s:\n%s", link, text)
 	}
 	b.shoot("join")

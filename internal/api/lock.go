@@ -107,13 +107,15 @@ func (l *Lock) sign() error {
 }
 
 // command says what this process is: the program and its command, and no
-// argument that might be a secret.
+// argument that might be a secret. A word after a flag may be the flag's value.
 func command() string {
-	name := filepath.Base(os.Args[0])
+	name, value := filepath.Base(os.Args[0]), false
 	for _, arg := range os.Args[1:] {
-		if strings.Trim(arg, "abcdefghijklmnopqrstuvwxyz") == "" && len(arg) <= 12 {
+		flag := strings.HasPrefix(arg, "-")
+		if !flag && !value && strings.Trim(arg, "abcdefghijklmnopqrstuvwxyz") == "" {
 			return name + " " + arg
 		}
+		value = flag && !strings.Contains(arg, "=")
 	}
 	return name
 }

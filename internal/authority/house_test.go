@@ -6,7 +6,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"database/sql"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -92,11 +95,52 @@ func domain(t testing.TB) identity.TrustDomain {
 func newHouse(t testing.TB, kind keys.Kind) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), clock: &clock{}, log: newTape()}
-	if _, err := Init(t.Context(), InitOptions{Dir: h.dir, TrustDomain: domain(t), KeyKind: kind, Log: h.log.logger()}); err != nil {
-		t.Fatal(err)
+	for path, data := range freshFolder(t, kind) {
+		path = filepath.Join(h.dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h.open()
 	return h
+}
+
+// fresh holds the files that Init makes, by kind of key, for Init takes its
+// time over the passphrase.
+var fresh struct {
+	mu     sync.Mutex
+	byKind map[keys.Kind]map[string][]byte
+}
+
+func freshFolder(t testing.TB, kind keys.Kind) map[string][]byte {
+	t.Helper()
+	fresh.mu.Lock()
+	defer fresh.mu.Unlock()
+	if fresh.byKind[kind] != nil {
+		return fresh.byKind[kind]
+	}
+	dir, files := t.TempDir(), map[string][]byte{}
+	if _, err := Init(t.Context(), InitOptions{Dir: dir, TrustDomain: domain(t), KeyKind: kind}); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		files[strings.TrimPrefix(path, dir)], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fresh.byKind == nil {
+		fresh.byKind = map[keys.Kind]map[string][]byte{}
+	}
+	fresh.byKind[kind] = files
+	return files
 }
 
 // open does what the program does at its start.
@@ -273,4 +317,42 @@ func loaded(t testing.TB, h *house) *roster.Roster {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// everything selects all certificates.
+var everything = store.Filter{}
+
+func (h *house) remove(path string) {
+	h.t.Helper()
+	if err := os.Remove(path); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) chmod(path string, mode fs.FileMode) {
+	h.t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) writeKey(path string) {
+	h.t.Helper()
+	if err := keys.WritePrivate(path, rootLike(h.t)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// tamper changes the tables behind the store's back, as somebody would who has
+// write access to the database and nothing else.
+func (h *house) tamper(query string) {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", h.store.Path())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(h.t.Context(), query); err != nil {
+		h.t.Fatal(err)
+	}
 }

@@ -169,6 +169,7 @@ func (m *maker) makeRoot(p keys.Passphrase, generated bool) error {
 	if err != nil {
 		return err
 	}
+	m.rootKey = key
 	m.done("root key made")
 	if err := keys.Seal(filepath.Join(m.stage, RootKeyFile), key, p, generated); err != nil {
 		return err
@@ -181,7 +182,6 @@ func (m *maker) makeRoot(p keys.Passphrase, generated bool) error {
 	if m.root, err = certify(template, template, key); err != nil {
 		return err
 	}
-	m.rootKey = key
 	if err := writeCertificate(filepath.Join(m.stage, RootFile), m.root); err != nil {
 		return err
 	}

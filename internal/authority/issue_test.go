@@ -81,8 +81,7 @@ func (h *house) examine(r IssueRequest, i Issued) {
 	if code := h.judge(i); code != "" {
 		t.Errorf("the roster says %s", code)
 	}
-	entry := h.entries(0)[len(h.entries(0))-1].Body.(ledger.CertificateIssued)
-	if entry.Ref != i.Ref || entry.Name != r.Name || entry.Key != sha256.Sum256(r.PublicKey) || !entry.NotAfter.Equal(c.NotAfter) {
+	if entry := h.lastCertificate(); entry.Ref != i.Ref || entry.Name != r.Name || entry.Key != sha256.Sum256(r.PublicKey) || !entry.NotAfter.Equal(c.NotAfter) {
 		t.Errorf("the ledger says %+v", entry)
 	}
 }

@@ -210,21 +210,22 @@ func hostileConstraints(t testing.TB, h house, names change) []*x509.Certificate
 	return certs(leaf(t, "x", issuer, names), issuer)
 }
 
-// Five milliseconds are the bound. The fastest of a few runs is compared, so
+// Five milliseconds are the bound. The fastest of many runs is compared, so
 // that a busy machine does not fail the test.
 func TestHostileChainsStayCheap(t *testing.T) {
+	const bound = 5 * time.Millisecond * raceFactor
 	chains, v := hostile(t)
 	for name, presented := range chains {
 		t.Run(name, func(t *testing.T) {
 			best := time.Hour
-			for range 5 {
+			for range 100 {
 				start := time.Now()
 				v.Verify(presented, now)
-				best = min(best, time.Since(start))
+				if best = min(best, time.Since(start)); best < bound {
+					return
+				}
 			}
-			if best > 5*time.Millisecond*raceFactor {
-				t.Errorf("took %v", best)
-			}
+			t.Errorf("took %v", best)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -9,10 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/explain"
 	"github.com/postern-project/postern/internal/refusal"
@@ -41,13 +44,13 @@ REFERENCE is the short code on a refusal page.`,
 	}
 	c.Flags().StringSliceVar(&f.roots, "root", nil, "trust the certificates in `FILE`; may be repeated")
 	c.Flags().StringVar(&f.host, "host", "", "the host `NAME` that the certificate should be for")
-	c.Flags().StringSliceVar(&f.certs, "cert", nil, "a `DIR`ectory with cert.pem and key.pem to show to HOST; may be repeated")
+	c.Flags().StringSliceVar(&f.certs, "cert", nil, "show HOST the certificate in `DIR` (cert.pem, key.pem); may be repeated")
 	c.Flags().Var(&f.timeout, "timeout", "how long HOST may take (default 5s)")
 	return c
 }
 
 func (a *app) explain(ctx context.Context, args []string, f explaining) error {
-	report, err := a.report(ctx, args, f)
+	report, about, err := a.report(ctx, args, f)
 	if err != nil {
 		return err
 	}
@@ -56,30 +59,39 @@ func (a *app) explain(ctx context.Context, args []string, f explaining) error {
 	} else {
 		err = report.WriteText(a.Stdout, a.colour())
 	}
-	if err == nil && !report.OK {
+	if err == nil && !report.OK && about != aRefusal {
 		return errSilent
 	}
 	return err
 }
 
+// what a report is about. A refusal is wrong by nature: to tell of one is a
+// success.
+type about int
+
+const (
+	files about = iota
+	aHost
+	aRefusal
+)
+
 // report tells from its looks what is to be explained. A file that exists is a
 // file, whatever its name looks like.
-func (a *app) report(ctx context.Context, args []string, f explaining) (explain.Report, error) {
-	roots, err := a.roots(f.roots)
-	if err != nil {
-		return explain.Report{}, err
-	}
+func (a *app) report(ctx context.Context, args []string, f explaining) (explain.Report, about, error) {
 	_, statErr := os.Stat(args[0])
 	if len(args) > 1 || args[0] == "-" || statErr == nil {
-		return a.explainFiles(args, roots, f.host)
+		r, err := a.explainFiles(args, f)
+		return r, files, err
 	}
 	if ref, err := refusal.ParseReference(args[0]); err == nil {
-		return a.explainRefusal(ctx, ref)
+		r, err := a.explainRefusal(ctx, ref)
+		return r, aRefusal, err
 	}
 	if looksLikePath(args[0]) {
-		return explain.Report{}, fmt.Errorf("there is no file %s", args[0])
+		return explain.Report{}, files, fmt.Errorf("there is no file %s", args[0])
 	}
-	return a.explainHost(ctx, args[0], roots, f)
+	r, err := a.explainHost(ctx, args[0], f)
+	return r, aHost, err
 }
 
 func looksLikePath(s string) bool {
@@ -106,20 +118,57 @@ func recordOf(r api.Refused) explain.Record {
 	}
 }
 
-func (a *app) explainFiles(paths []string, roots []*x509.Certificate, host string) (explain.Report, error) {
-	files := make([]explain.File, len(paths))
+func (a *app) explainFiles(paths []string, f explaining) (explain.Report, error) {
+	all := make([]explain.File, len(paths))
 	for i, path := range paths {
-		f, err := a.readFile(path)
+		file, err := a.readFile(path)
 		if err != nil {
 			return explain.Report{}, err
 		}
-		files[i] = f
+		all[i] = file
 	}
-	o := explain.Options{Host: host, Roots: roots, Now: a.Now()}
+	roots, err := readRoots(f.roots)
+	if err != nil {
+		return explain.Report{}, err
+	}
+	o := explain.Options{Host: f.host, Roots: roots, Now: a.Now()}
+	if len(roots) == 0 {
+		o.Roots, o.Intermediates = a.ownAnchors(all)
+	}
 	if a.ReadPassword != nil {
 		o.Password = func(file string) (string, error) { return a.ReadPassword("Password of " + clean(file) + ": ") }
 	}
-	return explain.Files(files, o), nil
+	return explain.Files(all, o), nil
+}
+
+// ownAnchors returns the root and the issuers of the data folder when one of
+// them signed what is in the files; other chains have nothing to do with them.
+func (a *app) ownAnchors(all []explain.File) (roots, issuers []*x509.Certificate) {
+	root, err := readRoot(a.data())
+	if err != nil {
+		return nil, nil
+	}
+	paths, err := filepath.Glob(filepath.Join(escapeGlob(a.data()), authority.IssuersFolder, "*.pem"))
+	if err != nil {
+		return nil, nil
+	}
+	for _, path := range paths {
+		if certs, err := explain.ReadRoots(path); err == nil {
+			issuers = append(issuers, certs...)
+		}
+	}
+	own := append([]*x509.Certificate{root}, issuers...)
+	for _, f := range all {
+		certs, err := chain.ParsePEM(f.Data)
+		if err == nil && slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return signedByOne(c, own) }) {
+			return []*x509.Certificate{root}, issuers
+		}
+	}
+	return nil, nil
+}
+
+func signedByOne(c *x509.Certificate, own []*x509.Certificate) bool {
+	return slices.ContainsFunc(own, func(by *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, by.RawSubject) })
 }
 
 func (a *app) readFile(path string) (explain.File, error) {
@@ -137,29 +186,36 @@ func (a *app) readFile(path string) (explain.File, error) {
 	return explain.File{Name: "standard input", Data: data}, err
 }
 
-func (a *app) explainHost(ctx context.Context, host string, roots []*x509.Certificate, f explaining) (explain.Report, error) {
+func (a *app) explainHost(ctx context.Context, host string, f explaining) (explain.Report, error) {
 	if _, err := explain.ParseAddress(host); err != nil {
 		return explain.Report{}, &UsageError{err, "postern explain FILE, HOST:PORT or REFERENCE"}
 	}
-	clients, err := explain.ReadCredentials(f.certs...)
+	clients, err := readCredentials(f.certs)
 	if err != nil {
-		return explain.Report{}, withHint(fmt.Errorf("--cert: %w", err), "name a folder as 'postern join' or 'postern issue' wrote it")
+		return explain.Report{}, err
+	}
+	roots, err := readRoots(f.roots)
+	if err != nil {
+		return explain.Report{}, err
+	}
+	if own, err := readRoot(a.data()); err == nil && len(roots) == 0 {
+		roots = append(roots, own)
 	}
 	return explain.Host(ctx, host, explain.HostOptions{
 		ServerName: f.host, Roots: roots, Clients: clients, Timeout: f.timeout.d, Now: a.Now,
 	})
 }
 
-// roots reads the anchors that flags name. Without a flag this house's own
-// root is one, when there is a house here.
-func (a *app) roots(paths []string) ([]*x509.Certificate, error) {
-	if len(paths) == 0 && a.haveData() == nil {
-		root, err := readRoot(a.data())
-		if err != nil {
-			return nil, err
+func readCredentials(paths []string) ([]explain.Credential, error) {
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return nil, withHint(fmt.Errorf("--cert: there is no %s", path), "name a folder as 'postern join' or 'postern issue' wrote it")
 		}
-		return []*x509.Certificate{root}, nil
 	}
+	return explain.ReadCredentials(paths...)
+}
+
+func readRoots(paths []string) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for _, path := range paths {
 		certs, err := explain.ReadRoots(path)

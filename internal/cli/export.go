@@ -39,9 +39,11 @@ type exported struct {
 	Kind string      `json:"kind,omitempty"`
 	At   time.Time   `json:"at,omitzero"`
 	Body ledger.Body `json:"body,omitempty"`
-	Data []byte      `json:"data,omitempty"`
-	Size *uint64     `json:"size,omitempty"`
-	Note string      `json:"note,omitempty"`
+	// TrustDomain is entry 0's.
+	TrustDomain string  `json:"trust_domain,omitempty"`
+	Data        []byte  `json:"data,omitempty"`
+	Size        *uint64 `json:"size,omitempty"`
+	Note        string  `json:"note,omitempty"`
 }
 
 // ledgerExport reads beside a running server: whoever reads disturbs nobody.
@@ -87,7 +89,7 @@ func export(ctx context.Context, s *store.Store, to io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("ledger entry %d: %w", r.Seq, err)
 		}
-		if err := e.Encode(exported{Seq: &r.Seq, Kind: entry.Body.Kind().String(), At: entry.At, Body: entry.Body, Data: r.Data}); err != nil {
+		if err := e.Encode(lineOf(r, entry)); err != nil {
 			return err
 		}
 	}
@@ -95,4 +97,12 @@ func export(ctx context.Context, s *store.Store, to io.Writer) error {
 		return err
 	}
 	return w.Flush()
+}
+
+func lineOf(r store.Record, e ledger.Entry) exported {
+	line := exported{Seq: &r.Seq, Kind: e.Body.Kind().String(), At: e.At, Body: e.Body, Data: r.Data}
+	if g, ok := e.Body.(ledger.Genesis); ok {
+		line.TrustDomain = g.TrustDomain.String()
+	}
+	return line
 }

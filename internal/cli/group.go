@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/identity"
@@ -64,6 +66,9 @@ func (a *app) changeGroup(ctx context.Context, args []string, add bool) error {
 		return err
 	}
 	defer done()
+	if err := a.noteNew(ctx, auth, change.Add); err != nil {
+		return err
+	}
 	if err := auth.ChangeGroup(ctx, change); err != nil {
 		return unknown(ctx, auth, args[1], err)
 	}
@@ -72,6 +77,29 @@ func (a *app) changeGroup(ctx context.Context, args []string, add bool) error {
 			say(w, "%s %s %s.", n, did, g)
 		}
 	})
+}
+
+// noteNew tells of names that nobody has had so far: a group may name them
+// ahead, and a typing error does.
+func (a *app) noteNew(ctx context.Context, auth api.Authority, names []identity.Name) error {
+	all, err := auth.Identities(ctx)
+	if err != nil {
+		return err
+	}
+	known := make([]string, len(all))
+	for i, id := range all {
+		known[i] = id.Name.String()
+	}
+	for _, n := range names {
+		if slices.ContainsFunc(all, func(id authority.Identity) bool { return n.Covers(id.Name) }) {
+			continue
+		}
+		a.note("note: nobody is called %s so far", n)
+		if near := config.Nearest(n.String(), known); near != "" {
+			a.note("hint: did you mean %q?", near)
+		}
+	}
+	return nil
 }
 
 func (a *app) showGroup(ctx context.Context, word string) error {

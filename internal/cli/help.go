@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,8 +17,8 @@ Examples:
 {{.Example}}
 {{end}}{{if .HasAvailableSubCommands}}{{$c := .}}{{range .Groups}}
 {{.Title}}:
-{{$id := .ID}}{{range $c.Commands}}{{if and (eq .GroupID $id) .IsAvailableCommand}}  {{rpad .Name 11}} {{.Short}}
-{{end}}{{end}}{{end}}{{if not .Groups}}
+{{range inGroup $c .ID}}  {{rpad .Name 11}} {{.Short}}
+{{end}}{{end}}{{if not .Groups}}
 Commands:
 {{range .Commands}}{{if .IsAvailableCommand}}  {{rpad .Name 11}} {{.Short}}
 {{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
@@ -34,6 +36,7 @@ const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 // shapeHelp gives every command the same help, 80 columns wide.
 func shapeHelp(root *cobra.Command) {
 	cobra.AddTemplateFunc("flags", flagLines)
+	cobra.AddTemplateFunc("inGroup", inGroup)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(newHelp(root))
@@ -46,6 +49,21 @@ func shapeHelp(root *cobra.Command) {
 			c.RunE = func(c *cobra.Command, args []string) error { return unknownCommand(c, args[0]) }
 		}
 	}
+}
+
+// orderKey annotates a command with its place in the help.
+const orderKey = "order"
+
+// inGroup lists the commands of a group in the order of the help; those that
+// cobra adds come last.
+func inGroup(c *cobra.Command, id string) []*cobra.Command {
+	all := slices.DeleteFunc(slices.Clone(c.Commands()), func(c *cobra.Command) bool {
+		return c.GroupID != id || !c.IsAvailableCommand() && c.Name() != "help"
+	})
+	slices.SortStableFunc(all, func(a, b *cobra.Command) int {
+		return strings.Compare(cmp.Or(a.Annotations[orderKey], "~"), cmp.Or(b.Annotations[orderKey], "~"))
+	})
+	return all
 }
 
 // newHelp is cobra's help command that knows what a wrong word is.

@@ -42,7 +42,7 @@ where it is used is better: see 'postern invite' and 'postern sign'.`,
 		RunE:              func(c *cobra.Command, args []string) error { return a.issue(c.Context(), args[0], f) },
 	}
 	f.register(c)
-	c.Flags().StringVar(&f.out, "out", "", "the `DIR`ectory for the files (default NAME, with - for /)")
+	c.Flags().StringVar(&f.out, "out", "", "the folder `DIR` for the files (default NAME, with - for /)")
 	c.Flags().StringVar(&f.key, "key", "", "the `KIND` of key: ecdsa-p256, ecdsa-p384 or rsa-3072 (default ecdsa-p256)")
 	c.Flags().BoolVar(&f.p12, "p12", false, "write identity.p12 as well, for phones and browsers")
 	c.Flags().BoolVar(&f.force, "force", false, "replace a certificate that has not expired")

@@ -37,7 +37,7 @@ read the link from standard input.`,
 			return a.join(c.Context(), o)
 		},
 	}
-	c.Flags().StringVar(&o.Out, "out", "", "the `DIR`ectory for the files (default in ~/.local/share/postern)")
+	c.Flags().StringVar(&o.Out, "out", "", "the folder `DIR` for the files (default in ~/.local/share/postern)")
 	c.Flags().BoolVar(&o.P12, "p12", false, "write identity.p12 as well, for browsers")
 	c.Flags().StringVar(&key, "key", "", "the `KIND` of key: ecdsa-p256, ecdsa-p384 or rsa-3072 (default ecdsa-p256)")
 	c.Flags().BoolVar(&o.Force, "force", false, "replace a certificate that has not expired")

@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -56,20 +59,22 @@ func newRoot(a *app) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          a.noCommand,
+		// a command that does not exist is the first thing to say
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
 	}
 	root.SetArgs(append([]string{}, a.Args...))
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().StringVar(&a.dataFlag, "data", "", "the data `DIR`ectory (default ./postern-data)")
+	root.PersistentFlags().StringVar(&a.dataFlag, "data", "", "the data folder `DIR` (default ./postern-data)")
 	root.PersistentFlags().StringVar(&a.configFlag, "config", "", "the configuration `FILE` (default postern.yaml)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	for i := range groups {
 		root.AddGroup(&groups[i])
-		for _, make := range commands[groups[i].ID] {
+		for n, make := range commands[groups[i].ID] {
 			c := make(a)
-			c.GroupID = groups[i].ID
+			c.GroupID, c.Annotations = groups[i].ID, map[string]string{orderKey: string(rune('a' + n))}
 			root.AddCommand(c)
 		}
 	}
@@ -79,10 +84,18 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-// noCommand answers 'postern' alone and a command that does not exist.
+// noCommand answers a command without its sub-command, and one that does not
+// exist.
 func (a *app) noCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return c.Help()
+	if len(args) > 0 {
+		return unknownCommand(c, args[0])
 	}
-	return unknownCommand(c, args[0])
+	known := flagNames(c)
+	for _, arg := range a.Args {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if strings.HasPrefix(arg, "-") && !slices.Contains(known, name) {
+			return flagError(c, fmt.Errorf("unknown flag: --%s", name))
+		}
+	}
+	return c.Help()
 }

@@ -51,14 +51,18 @@ func (a *app) showName(ctx context.Context, auth api.Authority, n identity.Name)
 	if err != nil {
 		return err
 	}
+	by, err := suspendedBy(ctx, auth, id)
+	if err != nil {
+		return err
+	}
 	v := struct {
 		authority.Identity
 		All []authority.Certificate `json:"all_certificates"`
 	}{id, present(certs)}
 	return a.show(v, func(w io.Writer) {
 		standing := "good"
-		if id.Suspended {
-			standing = "suspended: 'postern reinstate " + n.String() + "' ends it"
+		if !by.IsZero() {
+			standing = fmt.Sprintf("suspended: 'postern reinstate %s' ends it", by)
 		}
 		facts(w, "name", id.Name.String(), "standing", standing, "groups", words(id.Groups), "since", moment(id.Created))
 		for _, c := range certs {
@@ -66,6 +70,26 @@ func (a *app) showName(ctx context.Context, auth api.Authority, n identity.Name)
 			facts(w, "  of", c.Name.String(), "  profile", c.Profile, "  until", moment(c.NotAfter), "  revoked", revoked(c))
 		}
 	})
+}
+
+// suspendedBy returns the name whose suspension keeps id out: its own or the
+// highest one above it; zero for none.
+func suspendedBy(ctx context.Context, auth api.Authority, id authority.Identity) (identity.Name, error) {
+	if !id.Suspended {
+		return identity.Name{}, nil
+	}
+	by := id.Name
+	for above := range id.Name.Lineage() {
+		up, err := auth.Identity(ctx, above)
+		switch {
+		case authority.CodeOf(err) == authority.CodeNotFound:
+		case err != nil:
+			return by, err
+		case up.Suspended:
+			by = above
+		}
+	}
+	return by, nil
 }
 
 func revoked(c authority.Certificate) string {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -42,8 +43,8 @@ func ParseAddress(s string) (Address, error) {
 			return Address{}, fmt.Errorf("address %s: not a URL", chain.Quote(s))
 		}
 		host, port = u.Hostname(), u.Port()
-	} else if ip, err := netip.ParseAddr(s); err == nil && ip.Is6() {
-		return Address{s, defaultPort}, nil
+	} else if _, err := netip.ParseAddr(s); err == nil {
+		host = s
 	} else if h, p, err := net.SplitHostPort(s); err == nil {
 		host, port = h, p
 	}
@@ -59,14 +60,29 @@ func newAddress(s, host, port string) (Address, error) {
 		}
 		a.Port = uint16(n)
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		a.Host = host
+	if ip, err := netip.ParseAddr(host); err == nil && !strings.ContainsFunc(ip.Zone(), notZone) {
+		a.Host = ip.Unmap().String()
 		return a, nil
 	}
-	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
-	if err != nil || name == "" || len(name) > 253 || strings.ContainsAny(name, ":/@ ") {
+	name, ok := hostName(host)
+	if !ok {
 		return Address{}, fmt.Errorf("address %s: write it as HOST, HOST:PORT or [IPV6]:PORT", chain.Quote(s))
 	}
 	a.Host = name
 	return a, nil
+}
+
+// hostName returns a host's name in the form that DNS and certificates hold.
+func hostName(host string) (string, bool) {
+	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
+	if err != nil || name == "" || len(name) > 253 || !utf8.ValidString(host) || strings.ContainsAny(name, ":/@ ") {
+		return "", false
+	}
+	again, err := idna.Lookup.ToASCII(name)
+	return name, err == nil && again == name
+}
+
+// notZone holds for what occurs in no name of a network interface.
+func notZone(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
 }

@@ -12,6 +12,8 @@ import (
 // An alertText is what one TLS alert (RFC 8446 section 6) means here.
 type alertText struct{ means, remedy string }
 
+const certificateRequired tls.AlertError = 116
+
 const askServer = "The server's own log says more."
 
 var alertTexts = map[tls.AlertError]alertText{

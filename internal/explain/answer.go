@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -23,7 +24,13 @@ const maxAnswer = 64 << 10 // bytes of an answer's body that are read
 // get asks for the path over the connection and tells the answer. In TLS 1.3 a
 // server refuses a client's certificate only now.
 func (p *probe) get(ctx context.Context, s *shaken, title string) chain.Step {
+	if s.state.Version < tls.VersionTLS12 {
+		return note(title, "not asked for: nothing is sent over so old a version of TLS")
+	}
 	start := p.o.Now()
+	if err := s.lateAlert(); err != nil {
+		return p.answerFault(title, err, p.took(start))
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
 	status, kind, body, err := p.ask(ctx, s)

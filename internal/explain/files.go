@@ -165,7 +165,7 @@ func anchorsFor(all []opened, o Options) (chain.Anchors, []chain.Step) {
 	if len(o.Roots) > 0 {
 		return a, nil
 	}
-	a.System = o.System
+	a.System = systemRoots(o.System)
 	var names []string
 	for _, c := range a.Intermediates {
 		if bytes.Equal(c.RawIssuer, c.RawSubject) {

@@ -37,6 +37,7 @@ func (p *probe) clientCertificate(ctx context.Context, first *shaken) {
 		p.say(bad("with "+chain.Quote(best.Name), detail, remedy))
 		return
 	}
+	second.step.Title += " with " + chain.Quote(best.Name)
 	p.say(second.step)
 	p.say(p.get(ctx, second, "answer to "+chain.Quote(best.Name)))
 }

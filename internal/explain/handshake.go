@@ -1,13 +1,16 @@
 package explain
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/postern-project/postern/internal/chain"
 )
@@ -15,6 +18,7 @@ import (
 // A shaken is a connection after its handshake, good or bad.
 type shaken struct {
 	conn    *tls.Conn
+	held    *held
 	state   tls.ConnectionState         // as far as the handshake came
 	request *tls.CertificateRequestInfo // nil when no certificate was asked for
 	err     error
@@ -26,8 +30,8 @@ func (s *shaken) close() { s.conn.Close() }
 // shake makes a TLS handshake, with the certificate of c where that is asked
 // for. Whatever the server shows is accepted here and judged afterwards.
 func (p *probe) shake(ctx context.Context, conn net.Conn, c *Credential) *shaken {
-	s := &shaken{}
-	s.conn = tls.Client(conn, p.config(s, c))
+	s := &shaken{held: &held{conn, bufio.NewReader(conn)}}
+	s.conn = tls.Client(s.held, p.config(s, c))
 	start := p.o.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
@@ -95,6 +99,9 @@ func (p *probe) handshakeStep(s *shaken, took string) chain.Step {
 // tells.
 func (p *probe) handshakeFault(s *shaken, took string) chain.Step {
 	detail, remedy := p.faultWords(s)
+	if _, alerted := alertOf(s.err); alerted && s.request != nil {
+		remedy = alertTexts[certificateRequired].remedy
+	}
 	return bad("handshake", detail+took, remedy)
 }
 
@@ -116,4 +123,40 @@ func (p *probe) faultWords(s *shaken) (detail, remedy string) {
 	default:
 		return "it failed: " + chain.Printable(s.err.Error()), "The server sends what this program cannot accept: its log and its certificate file are the next places to look."
 	}
+}
+
+// A held connection can look at what has come before TLS reads it.
+type held struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (h *held) Read(b []byte) (int, error) { return h.r.Read(b) }
+
+// settle is how long a server of TLS 1.3 gets to refuse a certificate: its
+// alert comes after our side of the handshake has ended.
+const settle = 400 * time.Millisecond
+
+// lateAlert waits for such an alert and returns it. Were the request sent
+// first, the server's system would answer it with a reset, and that makes our
+// own forget the alert unread.
+func (s *shaken) lateAlert() error {
+	if s.request == nil || s.state.Version < tls.VersionTLS13 {
+		return nil
+	}
+	s.held.SetReadDeadline(time.Now().Add(settle))
+	header, err := s.held.r.Peek(5)
+	s.held.SetReadDeadline(time.Time{})
+	// An alert is two bytes, its type one more and the tag sixteen (RFC 8446
+	// section 5.2). No answer is that short, so nothing but it is taken away.
+	if err != nil || header[0] != 23 || binary.BigEndian.Uint16(header[3:]) != 19 {
+		return nil
+	}
+	s.conn.SetReadDeadline(time.Now().Add(settle))
+	defer s.conn.SetReadDeadline(time.Time{})
+	_, err = s.conn.Read(make([]byte, 1))
+	if _, ok := alertOf(err); ok {
+		return err
+	}
+	return nil
 }

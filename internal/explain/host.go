@@ -148,7 +148,7 @@ func (p *probe) dial(ctx context.Context, peer netip.AddrPort) (net.Conn, error)
 
 // serverChain explains the certificates that the server showed.
 func (p *probe) serverChain(state tls.ConnectionState) chain.Step {
-	steps := chain.Explain(state.PeerCertificates, chain.Anchors{Roots: p.o.Roots, System: p.o.System},
+	steps := chain.Explain(state.PeerCertificates, chain.Anchors{Roots: p.o.Roots, System: systemRoots(p.o.System)},
 		chain.Server, p.serverName, p.o.Now())
 	n := len(state.PeerCertificates)
 	return group("server's chain", fmt.Sprintf("%d %s", n, map[bool]string{true: "certificate", false: "certificates"}[n == 1]), steps...)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -190,7 +191,7 @@ func (f *opened) request(where string, der []byte) {
 		f.fail(where, err.Error(), "Make the request again.")
 		return
 	}
-	children := []chain.Step{good("key", chain.KeyWords(r.PublicKey))}
+	children := []chain.Step{requestKey(r)}
 	if _, err := chain.ParseCSR(der); err != nil {
 		children = append(children, bad("signature", err.Error(), "Make the request again with the key that it is for."))
 	} else {
@@ -200,6 +201,15 @@ func (f *opened) request(where string, der []byte) {
 		children = append(children, note("names", "the names in it are ignored, they come from 'postern sign NAME': "+strings.Join(names, ", ")))
 	}
 	f.say(group("certificate request", where, children...))
+}
+
+// requestKey says whether the authority would take the request's key.
+func requestKey(r *x509.CertificateRequest) chain.Step {
+	if err := profile.CheckKey(r.PublicKey); err != nil {
+		return bad("key", chain.KeyWords(r.PublicKey)+": "+chain.Printable(err.Error()),
+			"Make a new key and a new request, best with ECDSA P-256.")
+	}
+	return good("key", chain.KeyWords(r.PublicKey))
 }
 
 func requestNames(r *x509.CertificateRequest) []string {

@@ -23,13 +23,13 @@ type Options struct {
 	// Purpose is what the certificate is for; zero tells it from the
 	// certificate and Host.
 	Purpose chain.Purpose
-	// Roots are the anchors. Without any, the roots among the files are taken,
-	// and the report says so.
+	// Roots are the anchors. Without any, the system's and the roots among the
+	// files are taken, and the report says so.
 	Roots []*x509.Certificate
 	// Intermediates are issuers known beside the files.
 	Intermediates []*x509.Certificate
-	// System holds the system's roots; nil leaves them out. They count only
-	// where Roots is empty.
+	// System holds roots beside those, which count where Roots is empty; nil is
+	// those of the operating system.
 	System *x509.CertPool
 	// Now is the moment to judge for.
 	Now time.Time
@@ -43,7 +43,8 @@ type HostOptions struct {
 	// ServerName is the name sent in the handshake and looked for in the
 	// certificate; "" is the host that is dialled.
 	ServerName string
-	// Roots are anchors beside System, which are the system's roots or nil.
+	// Roots are anchors beside System; nil is the roots of the operating
+	// system.
 	Roots  []*x509.Certificate
 	System *x509.CertPool
 	// Clients are certificates that might open the door.
@@ -83,4 +84,17 @@ type Record struct {
 	IssuerKeyID string
 	Subject     string
 	NotAfter    time.Time
+}
+
+// systemRoots returns pool, or the operating system's roots when there is
+// none. Where those cannot be read, nothing is trusted that is not named.
+func systemRoots(pool *x509.CertPool) *x509.CertPool {
+	if pool != nil {
+		return pool
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil
+	}
+	return pool
 }

@@ -42,7 +42,7 @@ func Refusal(rec Record) Report {
 	info := refusal.Lookup(rec.Code)
 	steps := []chain.Step{seen(rec)}
 	for _, earlier := range before(rec) {
-		steps = append(steps, good(string(earlier), passed[earlier]))
+		steps = append(steps, good(passed[earlier], ""))
 	}
 	steps = append(steps, chain.Step{
 		Title: string(rec.Code), Code: rec.Code, Remedy: info.OperatorRemedy,

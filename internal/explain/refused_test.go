@@ -53,7 +53,7 @@ func TestRefusalClaimsNothingAboutAMissingCertificate(t *testing.T) {
 	rec := record(t, refusal.UpstreamDown)
 	rec.Subject, rec.Serial, rec.Name = "", "", ""
 	for _, s := range Refusal(rec).Steps {
-		if s.Title == string(refusal.Revoked) || s.Title == string(refusal.NoCertificate) {
+		if s.Title == passed[refusal.Revoked] || s.Title == passed[refusal.NoCertificate] {
 			t.Errorf("claims %+v", s)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // chunk is how many entries the roster is given at once.
-const chunk = 4096
+const chunk = 1024
 
 // Load applies the whole ledger of s to r, which has to be new. The roster
 // gets its first entry only after the root over all of them was found to be

@@ -44,7 +44,7 @@ func (g *Gateway) recognise(c *conn, now time.Time) verdict {
 // finds c, and one before it is in the roster's answer.
 func (g *Gateway) credentialOf(c *conn, now time.Time) *credential {
 	t := g.trusted()
-	if cr := c.credential.Load(); cr != nil && cr.trust == t && now.Before(cr.until) {
+	if cr := c.credential.Load(); cr != nil && cr.holds(t, now) {
 		return cr
 	}
 	cr := t.examine(c.presented, now)

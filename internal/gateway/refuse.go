@@ -39,9 +39,7 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 		return
 	}
 	info := refusal.Lookup(code)
-	if aboutClient(code) {
-		// The certificate belongs to the connection: only another connection
-		// can bring another one.
+	if endsConnection(r, code) {
 		x.Header().Set("Connection", "close")
 	}
 	answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code)}.write(x, r)
@@ -79,6 +77,17 @@ func (g *Gateway) keep(r Refused) {
 	if g.options.Journal != nil {
 		g.options.Journal.Record(r)
 	}
+}
+
+// endsConnection reports whether nothing good can follow on r's connection. A
+// certificate belongs to its connection: only another one can bring another.
+// Of HTTP/2's other streams the rest is no concern.
+func endsConnection(r *http.Request, code refusal.Code) bool {
+	switch code {
+	case refusal.UpstreamDown, refusal.UpstreamTimeout, refusal.NotConfigured:
+		return false
+	}
+	return aboutClient(code) || r.ProtoMajor < 2
 }
 
 // aboutClient reports whether code is about the certificate that was shown,

@@ -44,7 +44,7 @@ func (g *Gateway) tlsOf(d *door) *tls.Config {
 			// be no chance to ask for one.
 			m = nil
 		}
-		ss.Extra = append(ss.Extra, m)
+		ss.Extra = [][]byte{m}
 		return c.EncryptTicket(cs, ss)
 	}
 	c.UnwrapSession = func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {

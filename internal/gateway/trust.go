@@ -2,13 +2,10 @@ package gateway
 
 import (
 	"crypto/x509"
-	"time"
 
 	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
-	"github.com/postern-project/postern/internal/refusal"
-	"github.com/postern-project/postern/internal/roster"
 )
 
 // A trust is what certificates are verified by, as of one trust generation of
@@ -20,6 +17,7 @@ type trust struct {
 	// hints holds what a client is told to choose its certificate by. It is
 	// never nil, since to the standard library nil means the system's roots.
 	hints *x509.CertPool
+	known memory
 }
 
 // believe returns the trust as the roster has it now.
@@ -41,6 +39,7 @@ func (g *Gateway) believe() *trust {
 		}
 	}
 	t.verifier = chain.NewVerifier(anchors, chain.Client)
+	t.known.credentials = make(map[fingerprint]*credential)
 	return t
 }
 
@@ -61,57 +60,4 @@ func (g *Gateway) trusted() *trust {
 	}
 	g.trust.Store(t)
 	return t
-}
-
-// A credential is what a chain of certificates came to under one trust. Only
-// the chain is remembered, never what the roster said of it.
-type credential struct {
-	trust *trust
-	// until is when the result has to be looked for again.
-	until  time.Time
-	client Client // Ref is zero unless the chain is good; Profile is never set
-	code   refusal.Code
-	detail string
-	// nameless says why a good chain names nobody.
-	nameless string
-}
-
-// unforgiving is for how long a bad chain is remembered, so that requests on
-// one connection cannot cause a verification each.
-const unforgiving = time.Second
-
-// examine verifies a chain. It has no side effects.
-func (t *trust) examine(presented []*x509.Certificate, now time.Time) *credential {
-	result := t.verifier.Verify(presented, now)
-	cr := &credential{trust: t, client: Client{Certificate: presented[0]}}
-	if !result.OK() || len(result.Chain) < 2 {
-		cr.code, cr.detail, cr.until = result.Code, result.Detail, now.Add(unforgiving)
-		if cr.code == "" {
-			cr.code, cr.detail = refusal.BadChain, "an anchor itself was shown as a client's certificate"
-		}
-		return cr
-	}
-	leaf, issuer := result.Chain[0], result.Chain[1]
-	ref, err := roster.RefOf(leaf, issuer)
-	if err != nil {
-		cr.code, cr.detail, cr.until = refusal.BadCertificate, err.Error(), now.Add(unforgiving)
-		return cr
-	}
-	cr.client.Ref = ref
-	cr.until = leaf.NotAfter
-	for _, c := range result.Chain[1:] {
-		if c.NotAfter.Before(cr.until) {
-			cr.until = c.NotAfter
-		}
-	}
-	id, err := identity.FromURIs(leaf.URIs)
-	switch {
-	case err != nil:
-		cr.nameless = err.Error()
-	case id.Domain() != t.domain:
-		cr.nameless = id.String() + " is of another trust domain than " + t.domain.String()
-	default:
-		cr.client.Name = id.Name()
-	}
-	return cr
 }

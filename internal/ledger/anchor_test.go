@@ -154,6 +154,9 @@ func TestAFlippedBitInAGenesisIsNoticed(t *testing.T) {
 func TestIssuerVerify(t *testing.T) {
 	root := sign(rootTemplate(), p256(), nil)
 	other := sign(rootTemplate(), p256(), nil)
+	alias := rootTemplate()
+	alias.Subject.CommonName = "another root"
+	renamed := sign(alias, root.key, nil)
 	middle := issuerTemplate()
 	middle.MaxPathLen, middle.MaxPathLenZero = 1, false
 	above := sign(middle, p256(), &root)
@@ -167,22 +170,23 @@ func TestIssuerVerify(t *testing.T) {
 		der  []byte
 		good bool
 	}{
-		"an issuer for clients":                {UseClients, change(func(*x509.Certificate) {}), true},
-		"an issuer for servers":                {UseServers, change(func(c *x509.Certificate) { c.ExtKeyUsage[0] = x509.ExtKeyUsageServerAuth }), true},
-		"signed by another root of that name":  {UseClients, sign(issuerTemplate(), p256(), &other).Raw, false},
-		"signed by an issuer":                  {UseClients, sign(issuerTemplate(), p256(), &above).Raw, false},
-		"signed by itself":                     {UseClients, sign(issuerTemplate(), p256(), nil).Raw, false},
-		"the root itself":                      {UseClients, root.Raw, false},
-		"another certificate for the root key": {UseClients, sign(issuerTemplate(), root.key, &root).Raw, false},
-		"for clients where servers are said":   {UseServers, change(func(*x509.Certificate) {}), false},
-		"for both uses":                        {UseClients, change(func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) }), false},
-		"for any use":                          {UseClients, change(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), false},
-		"for no use":                           {UseClients, change(func(c *x509.Certificate) { c.ExtKeyUsage = nil }), false},
-		"for clients and an unknown use":       {UseClients, change(func(c *x509.Certificate) { c.UnknownExtKeyUsage = append(c.UnknownExtKeyUsage, []int{1, 2, 3}) }), false},
-		"of a use that does not exist":         {0, change(func(*x509.Certificate) {}), false},
-		"with CAs below it":                    {UseClients, above.Raw, false},
-		"not a CA":                             {UseClients, change(func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false }), false},
-		"not for signing certificates":         {UseClients, change(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), false},
+		"an issuer for clients":                 {UseClients, change(func(*x509.Certificate) {}), true},
+		"an issuer for servers":                 {UseServers, change(func(c *x509.Certificate) { c.ExtKeyUsage[0] = x509.ExtKeyUsageServerAuth }), true},
+		"signed by another root of that name":   {UseClients, sign(issuerTemplate(), p256(), &other).Raw, false},
+		"signed by an issuer":                   {UseClients, sign(issuerTemplate(), p256(), &above).Raw, false},
+		"signed by itself":                      {UseClients, sign(issuerTemplate(), p256(), nil).Raw, false},
+		"the root itself":                       {UseClients, root.Raw, false},
+		"another certificate for the root key":  {UseClients, sign(issuerTemplate(), root.key, &root).Raw, false},
+		"for clients where servers are said":    {UseServers, change(func(*x509.Certificate) {}), false},
+		"for both uses":                         {UseClients, change(func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) }), false},
+		"for any use":                           {UseClients, change(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), false},
+		"for no use":                            {UseClients, change(func(c *x509.Certificate) { c.ExtKeyUsage = nil }), false},
+		"for clients and an unknown use":        {UseClients, change(func(c *x509.Certificate) { c.UnknownExtKeyUsage = append(c.UnknownExtKeyUsage, []int{1, 2, 3}) }), false},
+		"of a use that does not exist":          {0, change(func(*x509.Certificate) {}), false},
+		"signed by the root under another name": {UseClients, sign(issuerTemplate(), p256(), &renamed).Raw, false},
+		"with CAs below it":                     {UseClients, above.Raw, false},
+		"not a CA":                              {UseClients, change(func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false }), false},
+		"not for signing certificates":          {UseClients, change(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }), false},
 		"with an unknown critical extension": {UseClients, change(func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 		}), false},

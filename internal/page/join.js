@@ -30,7 +30,7 @@
   $("link").addEventListener("input", () => {
     const text = $("link").value.trim();
     const match = /^(https:\/\/[a-z0-9.:[\]_-]+)\/join#(.*)$/i.exec(text);
-    show(match ? match[1].toLowerCase() : "", match ? match[2] : text);
+    show(match ? match[1].toLowerCase() : location.origin, match ? match[2] : text);
   });
   $("copy").addEventListener("click", async () => {
     const button = $("copy"), label = button.textContent;

@@ -43,7 +43,10 @@ func ParseKey(spki []byte) (crypto.PublicKey, error) {
 	if err != nil || !bytes.Equal(again, spki) {
 		return nil, weak("it is not encoded the one way that DER allows")
 	}
-	return pub, CheckKey(pub)
+	if err := CheckKey(pub); err != nil {
+		return nil, err
+	}
+	return pub, nil
 }
 
 // CheckKey refuses public keys that are weak, that are known to others, or

@@ -62,7 +62,7 @@ func TestApplyRefusesALedgerThatCannotBe(t *testing.T) {
 			r.Watch(func(c Change) { told = append(told, c) })
 			size, generation, issuers := r.Size(), r.Generation(), len(r.Issuers())
 			// A good entry before the bad one is not applied either.
-			batch := append(at(d.issued(2, "ben/laptop"), ledger.GroupJoined{Group: group("family"), Name: name("ben")}), at(bodies...)...)
+			batch := append(at(ledger.IssuerDistrusted{Issuer: d.servers.id()}, d.issued(2, "ben/laptop"), ledger.GroupJoined{Group: group("family"), Name: name("ben")}), at(bodies...)...)
 			err := r.Apply(size, batch)
 			if err == nil || errors.Is(err, ErrGap) {
 				t.Fatalf("error %v", err)
@@ -72,7 +72,7 @@ func TestApplyRefusesALedgerThatCannotBe(t *testing.T) {
 					t.Errorf("certificate %d afterwards: %+v, want stale-roster", n, v)
 				}
 			}
-			if r.Size() != size || r.Generation() != generation || len(r.Issuers()) != issuers || r.Groups(name("ben")) != nil || r.HasGroup(group("family")) {
+			if r.Size() != size || r.Generation() != generation || len(r.Issuers()) != issuers || r.Issuers()[1].Distrusted || len(r.trust.Load().byKey) != issuers || r.Groups(name("ben")) != nil || r.HasGroup(group("family")) {
 				t.Error("a part of the batch was applied")
 			}
 			if want := []Change{{Trust: true}}; !reflect.DeepEqual(told, want) {

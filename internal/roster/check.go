@@ -12,8 +12,9 @@ import (
 )
 
 // backdating is how far before its signing a certificate begins, so one from
-// the first minute after a lost entry begins before it.
-const backdating = time.Minute
+// the first minute after a lost entry begins before it. A certificate's dates
+// are in whole seconds, so it may be one more.
+const backdating = time.Minute + time.Second
 
 // A Verdict is what the ledger says of a certificate. The zero Code means
 // that it is good; Name and Profile are set whenever the ledger holds it.

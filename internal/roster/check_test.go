@@ -71,7 +71,7 @@ func TestVerdicts(t *testing.T) {
 		"revoked beside another":                      {[]ledger.Body{issued, d.issued(2, "ben/laptop"), d.revoked(2)}, d.ref(1), noon, "", false, ""},
 		"a twin of a revoked one":                     {[]ledger.Body{issued, d.revoked(1)}, twin, noon, refusal.NotInLedger, alarm, ""},
 		"revoked, then its issuer distrusted":         {[]ledger.Body{issued, d.revoked(1), distrust}, d.ref(1), noon, refusal.Revoked, false, ""},
-		"revoked twice, for the first reason":         {[]ledger.Body{issued, d.revoked(1), ledger.CertificatesRevoked{Certificates: []ledger.Ref{d.ref(1)}}}, d.ref(1), noon, refusal.Revoked, false, "key-compromise"},
+		"revoked twice, for the first reason":         {[]ledger.Body{issued, d.revoked(1), ledger.CertificatesRevoked{Reason: ledger.ReasonSuperseded, Certificates: []ledger.Ref{d.ref(1)}}}, d.ref(1), noon, refusal.Revoked, false, "key-compromise"},
 		"revoked and suspended":                       {[]ledger.Body{issued, suspend("ben"), d.revoked(1)}, d.ref(1), noon, refusal.Revoked, false, ""},
 		"revoked and suspended, then reinstated":      {[]ledger.Body{issued, suspend("ben"), d.revoked(1), reinstate("ben")}, d.ref(1), noon, refusal.Revoked, false, ""},
 		"suspended":                                   {[]ledger.Body{issued, suspend("ben/phone")}, d.ref(1), noon, refusal.Suspended, false, "ben/phone is suspended"},
@@ -84,8 +84,8 @@ func TestVerdicts(t *testing.T) {
 		"suspended with a distrusted issuer":          {[]ledger.Body{issued, suspend("ben"), distrust}, d.ref(1), noon, refusal.Suspended, false, ""},
 		"from the lost tail":                          {[]ledger.Body{lost}, d.ref(1), noon, refusal.StaleRoster, false, "was lost"},
 		"from the lost tail by a lost issuer":         {[]ledger.Body{lost}, byStranger, noon, refusal.StaleRoster, false, ""},
-		"from the first minute of the lost tail":      {[]ledger.Body{lost}, d.ref(1), noon.Add(-time.Hour - time.Minute), refusal.StaleRoster, false, ""},
-		"from before the lost tail":                   {[]ledger.Body{lost}, d.ref(1), noon.Add(-time.Hour - time.Minute - 1), refusal.NotInLedger, alarm, ""},
+		"from the first minute of the lost tail":      {[]ledger.Body{lost}, d.ref(1), noon.Add(-time.Hour - backdating), refusal.StaleRoster, false, ""},
+		"from before the lost tail":                   {[]ledger.Body{lost}, d.ref(1), noon.Add(-time.Hour - backdating - 1), refusal.NotInLedger, alarm, ""},
 		"from after the lost tail":                    {[]ledger.Body{lost}, d.ref(1), noon.Add(1), refusal.NotInLedger, alarm, ""},
 		"from the lost tail, number given out again":  {[]ledger.Body{lost, issued}, twin, noon, refusal.NotInLedger, alarm, "another certificate"},
 		"from the lost tail by a distrusted issuer":   {[]ledger.Body{lost, distrust}, d.ref(1), noon, refusal.IssuerDistrusted, alarm, ""},
@@ -112,6 +112,29 @@ func TestVerdicts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Serial numbers are unique by issuer only.
+func TestTwoIssuersMayGiveOutTheSameNumbers(t *testing.T) {
+	d := newDomain()
+	r := d.begun(t)
+	byServers := func(n uint64) ledger.CertificateIssued {
+		c := d.issued(n, "servers")
+		c.Issuer = d.servers.id()
+		return c
+	}
+	const numbers = 500
+	for n := range uint64(numbers) {
+		apply(t, r, at(d.issued(n, "clients"), byServers(n)))
+	}
+	for n := range uint64(numbers) {
+		if v := r.Check(d.ref(n), noon); v.Code != "" || v.Name != name("clients") {
+			t.Fatalf("number %d of clients-1: %+v", n, v)
+		}
+		if v := r.Check(byServers(n).Ref, noon); v.Code != "" || v.Name != name("servers") {
+			t.Fatalf("number %d of servers-1: %+v", n, v)
+		}
 	}
 }
 

@@ -133,7 +133,7 @@ func TestParseNamesTheEntryThatIsWrong(t *testing.T) {
 }
 
 func TestZeroValuesLetNobodyIn(t *testing.T) {
-	for _, s := range []Subject{{}, who("ben", "ops"), who("", "ops")} {
+	for _, s := range []Subject{{}, who("ben", "ops"), who("", "ops"), {Name: who("ben").Name, Groups: []identity.Group{{}}}} {
 		if (Term{}).Matches(s) {
 			t.Errorf("the zero term matches %+v", s)
 		}

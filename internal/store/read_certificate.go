@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"math"
 
@@ -33,27 +34,33 @@ func (r reader) CertificateByRef(ctx context.Context, ref ledger.Ref) (Certifica
 
 // Certificates returns the certificates that fit f, newest first.
 func (r reader) Certificates(ctx context.Context, f Filter) iter.Seq2[CertificateRow, error] {
-	query, args := certificateColumns+"WHERE c.seq < $1 ", []any(nil)
-	limit := "LIMIT $2"
-	switch {
-	case !f.Serial.IsZero():
-		query, args, limit = query+"AND c.serial = $2 ", []any{f.Serial.Bytes()}, "LIMIT $3"
-		if !f.Name.IsZero() {
-			from, to := span(f.Name)
-			query, args, limit = query+"AND (c.name = $3 OR c.name > $4 AND c.name < $5) ", append(args, f.Name.String(), from, to), "LIMIT $6"
-		}
-	case !f.Name.IsZero():
+	conditions, args := f.where()
+	limit := f.Limit
+	if limit <= 0 {
+		limit = math.MaxInt
+	}
+	query := fmt.Sprintf("%s WHERE c.seq < $1 %s ORDER BY c.seq DESC LIMIT $%d", certificateColumns, conditions, len(args)+2)
+	return limited(ctx, r.session, query, []any{int64(math.MaxInt64)}, args, limit,
+		scanCertificate, func(row CertificateRow) []any { return []any{int64(row.Seq)} })
+}
+
+// where returns the filter's conditions and their parameters, $2 and after.
+func (f Filter) where() (conditions string, args []any) {
+	place := func(value any) string {
+		args = append(args, value)
+		return fmt.Sprintf("$%d", len(args)+1)
+	}
+	if !f.Serial.IsZero() {
+		conditions += "AND c.serial = " + place(f.Serial.Bytes()) + " "
+	}
+	if !f.Name.IsZero() {
 		from, to := span(f.Name)
-		query, args, limit = query+"AND (c.name = $2 OR c.name > $3 AND c.name < $4) ", []any{f.Name.String(), from, to}, "LIMIT $5"
+		conditions += fmt.Sprintf("AND (c.name = %s OR c.name > %s AND c.name < %s) ", place(f.Name.String()), place(from), place(to))
 	}
 	if f.Unrevoked {
-		query += "AND c.revoked_at IS NULL "
+		conditions += "AND c.revoked_at IS NULL "
 	}
-	if f.Limit <= 0 {
-		f.Limit = math.MaxInt
-	}
-	return limited(ctx, r.session, query+"ORDER BY c.seq DESC "+limit, []any{int64(math.MaxInt64)}, args, f.Limit,
-		scanCertificate, func(row CertificateRow) []any { return []any{int64(row.Seq)} })
+	return conditions, args
 }
 
 // Family returns ref and everything renewed from it, directly or not, oldest

@@ -138,6 +138,22 @@ func TestNamesCoverWhatStandsBelowThemAndNothingBeside(t *testing.T) {
 	if found != 3 {
 		t.Errorf("Certificates of ben: %d, want 3", found)
 	}
+	for f, want := range map[Filter]int{
+		{Serial: w.certificate("ben", 2).Serial}:                     1,
+		{Serial: w.certificate("ben", 2).Serial, Name: name("ben")}:  1,
+		{Serial: w.certificate("ben", 2).Serial, Name: name("ben0")}: 0,
+		{Name: name("ben"), Limit: 2}:                                2,
+		{}:                                                           8,
+	} {
+		found := 0
+		for _, err := range s.Certificates(t.Context(), f) {
+			must(t, err)
+			found++
+		}
+		if found != want {
+			t.Errorf("%+v: %d certificates, want %d", f, found, want)
+		}
+	}
 }
 
 func TestAFamilyIsEverythingRenewedFromIt(t *testing.T) {

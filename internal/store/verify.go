@@ -26,7 +26,17 @@ type Report struct {
 // structure. It reads one snapshot, so the store may be in use. The error is
 // for what kept it from looking.
 func (s *Store) Verify(ctx context.Context) (Report, error) {
-	return s.verify(ctx, checkSchema, checkLedger, checkViews, checkCopies, checkFile)
+	return s.verify(ctx, func(ctx context.Context, r reader) error {
+		return scratch(ctx, func(fresh *session) error {
+			if err := checkSchema(ctx, fresh, r); err != nil {
+				return err
+			}
+			if err := checkLedger(ctx, r); err != nil {
+				return err
+			}
+			return checkViews(ctx, fresh, r)
+		})
+	}, checkCopies, checkFile)
 }
 
 // VerifyLedger is Verify for the ledger's own tables alone.
@@ -87,28 +97,26 @@ func views() []table {
 }
 
 // checkSchema finds tables, indexes and triggers that do not belong there.
-func checkSchema(ctx context.Context, r reader) error {
-	return scratch(ctx, func(fresh *session) error {
-		want, err := schema(ctx, fresh)
-		if err != nil {
-			return err
+func checkSchema(ctx context.Context, fresh *session, r reader) error {
+	want, err := schema(ctx, fresh)
+	if err != nil {
+		return err
+	}
+	have, err := schema(ctx, r.session)
+	if err != nil {
+		return err
+	}
+	for _, object := range want {
+		if !slices.Contains(have, object) {
+			return &Fault{Table: object.name, What: "this " + object.kind + " is missing or was changed"}
 		}
-		have, err := schema(ctx, r.session)
-		if err != nil {
-			return err
+	}
+	for _, object := range have {
+		if !slices.Contains(want, object) {
+			return &Fault{Table: object.name, What: "this " + object.kind + " is not postern's"}
 		}
-		for _, object := range want {
-			if !slices.Contains(have, object) {
-				return &Fault{Table: object.name, What: "this " + object.kind + " is missing or was changed"}
-			}
-		}
-		for _, object := range have {
-			if !slices.Contains(want, object) {
-				return &Fault{Table: object.name, What: "this " + object.kind + " is not postern's"}
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 type object struct{ kind, name, text string }

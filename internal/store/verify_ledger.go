@@ -32,7 +32,7 @@ func checkLedger(ctx context.Context, r reader) error {
 		if w.node != nil {
 			return w.node
 		}
-		return w.beyond()
+		return nil
 	case w.entry != nil:
 		return w.entry
 	default:
@@ -151,7 +151,7 @@ func (w *walk) run() error {
 	if w.tree.Size() < w.size {
 		return entryFault(w.tree.Size(), "the entry is missing")
 	}
-	return nil
+	return w.beyond()
 }
 
 // compare adds an entry to the tree and looks at the nodes that this makes.
@@ -179,11 +179,11 @@ func (w *walk) compare(record Record) error {
 	return nil
 }
 
-// beyond finds nodes after the last.
+// beyond looks for nodes after the last.
 func (w *walk) beyond() error {
 	extra, err, ok := w.nodes()
-	if err != nil || !ok {
-		return err
+	if err == nil && ok && w.node == nil {
+		w.node = nodeFault(extra.index, "the node is beyond the signed head")
 	}
-	return nodeFault(extra.index, "the node is beyond the signed head")
+	return err
 }

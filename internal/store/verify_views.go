@@ -15,18 +15,16 @@ import (
 
 // checkViews makes the views again from the entries, by the function that
 // made them, and compares every row.
-func checkViews(ctx context.Context, r reader) error {
-	return scratch(ctx, func(fresh *session) error {
-		if err := replay(ctx, r, fresh); err != nil {
+func checkViews(ctx context.Context, fresh *session, r reader) error {
+	if err := replay(ctx, r, fresh); err != nil {
+		return err
+	}
+	for _, t := range views() {
+		if err := t.compare(ctx, fresh, r.session); err != nil {
 			return err
 		}
-		for _, t := range views() {
-			if err := t.compare(ctx, fresh, r.session); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // replay applies every entry to fresh and to a roster, which checks the

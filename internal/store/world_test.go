@@ -229,3 +229,5 @@ func (j *journal) size() int {
 	defer j.mu.Unlock()
 	return len(j.entries)
 }
+
+func hashBytes(b []byte) ledger.Hash { return sha256.Sum256(b) }

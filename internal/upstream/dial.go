@@ -32,7 +32,7 @@ type dialer struct {
 func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	conn, err := d.net.DialContext(ctx, d.network, d.address)
 	if err != nil {
-		return nil, &dialError{d.address, reason(err)}
+		return nil, &dialError{d.address, d.reason(err)}
 	}
 	return &boundedConn{conn, d.write}, nil
 }
@@ -53,16 +53,17 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 	return conn, nil
 }
 
-// reason leaves out what a net.OpError says about the address, which may be
-// one of several and reads twice.
-func reason(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		if op.Addr != nil {
-			return fmt.Errorf("%s: %w", op.Addr, op.Err)
-		}
+// reason leaves out what a net.OpError says about the address, unless it is
+// what a name resolved to.
+func (d *dialer) reason(err error) error {
+	op, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case !ok || op.Op != "dial":
+		return err
+	case op.Addr == nil || op.Addr.String() == d.address:
 		return op.Err
 	}
-	return err
+	return fmt.Errorf("%s: %w", op.Addr, op.Err)
 }
 
 // A boundedConn fails a write that is stuck for longer than write.

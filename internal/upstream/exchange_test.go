@@ -225,8 +225,10 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 func TestAnApplicationThatStopsReadingIsATimeout(t *testing.T) {
-	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	release := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer app.Close()
+	defer close(release)
 	front, f := door(t, app.URL, Options{WriteTimeout: 200 * time.Millisecond, ResponseHeaderTimeout: 30 * time.Second})
 	var sent atomic.Int64
 	res, err := http.Post(front.URL, "application/octet-stream", &counted{n: 64 << 20, sent: &sent})
@@ -272,7 +274,7 @@ func TestTrailersTravelBothWays(t *testing.T) {
 }
 
 func TestAnAnswerThatBreaksOffIsNotEndedPolitely(t *testing.T) {
-	app := talker(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz")
+	app := talker(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n")
 	front, _ := door(t, "http://"+app, Options{})
 	res, err := http.Get(front.URL)
 	if err != nil {

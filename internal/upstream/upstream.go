@@ -90,7 +90,7 @@ func (u *Upstream) useUnix(path string) error {
 		path = rest // unix:///run/app.sock
 	}
 	if !filepath.IsAbs(path) {
-		return fmt.Errorf("upstream %q: a socket needs its whole path, as in unix:/run/app.sock", u.spec)
+		return fmt.Errorf("upstream %s: a socket needs its whole path, as in unix:/run/app.sock", shown(u.spec))
 	}
 	u.scheme, u.host = "http", "unix"
 	u.dialer.network, u.dialer.address = "unix", path
@@ -100,7 +100,7 @@ func (u *Upstream) useUnix(path string) error {
 func (u *Upstream) useTCP(spec string, protocols *http.Protocols, roots *x509.CertPool) error {
 	parsed, err := url.Parse(spec)
 	if err != nil {
-		return fmt.Errorf("upstream %q is no URL: write http://HOST:PORT", spec)
+		return fmt.Errorf("upstream %s is no URL: write http://HOST:PORT", shown(spec))
 	}
 	port := "80"
 	switch parsed.Scheme {
@@ -115,10 +115,10 @@ func (u *Upstream) useTCP(spec string, protocols *http.Protocols, roots *x509.Ce
 			NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(64),
 		}
 	default:
-		return fmt.Errorf("upstream %q: write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH", spec)
+		return fmt.Errorf("upstream %s: write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH", shown(spec))
 	}
 	if err := plain(parsed); err != nil {
-		return fmt.Errorf("upstream %q: %w", spec, err)
+		return fmt.Errorf("upstream %s: %w", shown(spec), err)
 	}
 	u.scheme = "http"
 	if u.dialer.tls != nil {
@@ -127,6 +127,15 @@ func (u *Upstream) useTCP(spec string, protocols *http.Protocols, roots *x509.Ce
 	u.host = net.JoinHostPort(parsed.Hostname(), cmp.Or(parsed.Port(), port))
 	u.dialer.network, u.dialer.address = "tcp", u.host
 	return nil
+}
+
+// shown returns spec for an error, without what may be a password.
+func shown(spec string) string {
+	if at := strings.LastIndexByte(spec, '@'); at >= 0 {
+		scheme, _, _ := strings.Cut(spec[:at], ":")
+		spec = scheme + ":…" + spec[at:]
+	}
+	return strconv.Quote(spec)
 }
 
 // plain checks that u is a scheme with a host and no more.

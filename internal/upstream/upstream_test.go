@@ -72,18 +72,19 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Wr
 
 func TestWhatIsNoUpstreamIsRefusedWithAHint(t *testing.T) {
 	for name, c := range map[string]struct{ spec, hint string }{
-		"nothing":              {"", "write http://HOST:PORT"},
-		"a word":               {"localhost", "write http://HOST:PORT"},
-		"no scheme":            {"127.0.0.1:8080", "write http://HOST:PORT"},
-		"another scheme":       {"ftp://localhost", "write http://HOST:PORT"},
-		"no host":              {"http://:8080", "the host is missing"},
-		"a path":               {"http://localhost/app", "leave out what follows the port"},
-		"a query":              {"http://localhost?x", "leave out what follows the port"},
-		"a password":           {"http://u:secret@localhost", "leave out what stands before '@'"},
-		"port 0":               {"http://localhost:0", "1 to 65535"},
-		"a port too high":      {"http://localhost:99999", "1 to 65535"},
-		"a relative socket":    {"unix:app.sock", "unix:/run/app.sock"},
-		"a socket without one": {"unix:", "unix:/run/app.sock"},
+		"nothing":                   {"", "write http://HOST:PORT"},
+		"a word":                    {"localhost", "write http://HOST:PORT"},
+		"no scheme":                 {"127.0.0.1:8080", "write http://HOST:PORT"},
+		"another scheme":            {"ftp://localhost", "write http://HOST:PORT"},
+		"no host":                   {"http://:8080", "the host is missing"},
+		"a path":                    {"http://localhost/app", "leave out what follows the port"},
+		"a query":                   {"http://localhost?x", "leave out what follows the port"},
+		"a password":                {"http://u:secret@localhost", "leave out what stands before '@'"},
+		"a password that is no URL": {"http://u:secret%zz@localhost", "write http://HOST:PORT"},
+		"port 0":                    {"http://localhost:0", "1 to 65535"},
+		"a port too high":           {"http://localhost:99999", "1 to 65535"},
+		"a relative socket":         {"unix:app.sock", "unix:/run/app.sock"},
+		"a socket without one":      {"unix:", "unix:/run/app.sock"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(c.spec, Options{})
@@ -213,19 +214,19 @@ func TestWhoIsToBlameIsSaid(t *testing.T) {
 	dead.Close()
 
 	stuck := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	defer stuck.Close()
+	t.Cleanup(stuck.Close)
 
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // accepts by its backlog and says nothing
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mute.Close()
+	t.Cleanup(func() { mute.Close() })
 
 	babble := talker(t, "SSH-2.0-OpenSSH_9.9\r\n")
 	huge := talker(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 2<<20))
 	switched := talker(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
 	secure := httptest.NewTLSServer(echo)
-	defer secure.Close()
+	t.Cleanup(secure.Close)
 
 	for name, c := range map[string]struct {
 		spec   string
@@ -244,7 +245,11 @@ func TestWhoIsToBlameIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			front, f := door(t, c.spec, Options{DialTimeout: 300 * time.Millisecond, ResponseHeaderTimeout: 300 * time.Millisecond})
+			o := Options{ResponseHeaderTimeout: 2 * time.Second}
+			if name == "a handshake that hangs" {
+				o.DialTimeout = 200 * time.Millisecond
+			}
+			front, f := door(t, c.spec, o)
 			status, _ := get(t, front.URL)
 			if status != c.status {
 				t.Errorf("status %d, want %d", status, c.status)

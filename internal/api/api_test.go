@@ -1,0 +1,441 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// fake answers a few methods and remembers what it was asked; the others
+// panic, which the server must survive.
+type fake struct {
+	Authority
+	asked any
+	err   error
+}
+
+func (f *fake) Issue(_ context.Context, q authority.IssueRequest) (authority.Issued, error) {
+	f.asked = q
+	return authority.Issued{Serial: serial("01ff"), Name: q.Name, Chain: [][]byte{{1, 2}, {3}}, Root: []byte{4}, NotAfter: noon}, f.err
+}
+
+func (f *fake) Revoke(_ context.Context, q authority.RevokeRequest) (authority.Revocation, error) {
+	f.asked = q
+	return authority.Revocation{Certificates: []authority.Certificate{{Serial: serial("02"), Name: q.Name, NotAfter: noon}}, Invites: 3}, f.err
+}
+
+func (f *fake) Suspend(_ context.Context, n identity.Name) error { f.asked = n; return f.err }
+
+func (f *fake) ChangeGroup(_ context.Context, q authority.GroupChange) error {
+	f.asked = q
+	return f.err
+}
+
+func (f *fake) Identities(context.Context) ([]authority.Identity, error) {
+	return []authority.Identity{{Name: name("ben"), Groups: []identity.Group{group("family")}, Created: noon}}, f.err
+}
+
+func (f *fake) Verify(context.Context) (authority.Verification, error) {
+	return authority.Verification{Size: 7, Fault: "table certificate, row seq=3"}, f.err
+}
+
+func (f *fake) Status(context.Context) (Status, error) {
+	return Status{PID: 42, Ready: true, Sites: []SiteStatus{{Host: "::1", URL: "https://[::1]:8443/"}}, Started: noon}, f.err
+}
+
+func (f *fake) Refusals(_ context.Context, n int) ([]Refused, error) {
+	f.asked = n
+	return []Refused{{Reference: reference("K7QM-2XPA"), Code: refusal.NotOnList, Time: noon}}, f.err
+}
+
+func (f *fake) Refusal(_ context.Context, ref refusal.Reference) (Refused, error) {
+	f.asked = ref
+	return Refused{Reference: ref, Code: refusal.Expired, Time: noon}, f.err
+}
+
+var noon = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func serial(s string) ledger.Serial        { v, _ := ledger.ParseSerial(s); return v }
+func name(s string) identity.Name          { v, _ := identity.ParseName(s); return v }
+func group(s string) identity.Group        { v, _ := identity.ParseGroup(s); return v }
+func reference(s string) refusal.Reference { v, _ := refusal.ParseReference(s); return v }
+
+var silent = slog.New(slog.DiscardHandler)
+
+// serve runs a server on a data folder until the test ends.
+func serve(t *testing.T, dir string, f *fake) *Client {
+	t.Helper()
+	lock, err := TryHold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := Listen(lock, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := Serve(ctx, ln, Handler(f, f, silent), silent); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); wg.Wait(); lock.Close() })
+	c, err := Dial(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestValuesSurviveTheWay(t *testing.T) {
+	f := &fake{}
+	c := serve(t, t.TempDir(), f)
+	ctx := t.Context()
+
+	q := authority.IssueRequest{Name: name("ben/phone"), Profile: "server", IPs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}, DNSNames: []string{"a.example"}, PublicKey: []byte{9}, Lifetime: time.Hour, Via: "issue"}
+	issued, err := c.Issue(ctx, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(q, f.asked, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.AllowUnexported(identity.Name{})); diff != "" {
+		t.Error(diff)
+	}
+	if issued.Serial.String() != "01ff" || issued.Name != q.Name || len(issued.Chain) != 2 || !issued.NotAfter.Equal(noon) {
+		t.Errorf("%+v", issued)
+	}
+
+	r, err := c.Revoke(ctx, authority.RevokeRequest{Serial: serial("02"), Reason: ledger.ReasonKeyCompromise})
+	if err != nil || r.Invites != 3 || r.Certificates[0].Serial.String() != "02" || f.asked != (authority.RevokeRequest{Serial: serial("02"), Reason: ledger.ReasonKeyCompromise}) {
+		t.Errorf("%+v, asked %+v, %v", r, f.asked, err)
+	}
+	if err := c.Suspend(ctx, name("ben")); err != nil || f.asked != name("ben") {
+		t.Errorf("asked %v, %v", f.asked, err)
+	}
+	if err := c.ChangeGroup(ctx, authority.GroupChange{Group: group("family"), Add: []identity.Name{name("ben")}}); err != nil {
+		t.Error(err)
+	}
+	ids, err := c.Identities(ctx)
+	if err != nil || len(ids) != 1 || ids[0].Name != name("ben") || ids[0].Groups[0] != group("family") {
+		t.Errorf("%+v %v", ids, err)
+	}
+	if v, err := c.Verify(ctx); err != nil || v.OK || v.Size != 7 || !strings.Contains(v.Fault, "seq=3") {
+		t.Errorf("%+v %v", v, err)
+	}
+	if s, err := c.Status(ctx); err != nil || !s.Ready || s.PID != 42 || s.Sites[0].Host != "::1" {
+		t.Errorf("%+v %v", s, err)
+	}
+	if all, err := c.Refusals(ctx, 5); err != nil || f.asked != 5 || all[0].Reference.String() != "K7QM-2XPA" {
+		t.Errorf("%+v %v", all, err)
+	}
+	if one, err := c.Refusal(ctx, reference("K7QM-2XPA")); err != nil || one.Code != refusal.Expired {
+		t.Errorf("%+v %v", one, err)
+	}
+}
+
+func TestErrorsSurviveTheWay(t *testing.T) {
+	f := &fake{}
+	c := serve(t, t.TempDir(), f)
+	for _, code := range []string{
+		authority.CodeBadRequest, authority.CodeNotFound, authority.CodeExists, authority.CodeSpent, authority.CodeExpired,
+		authority.CodeCancelled, authority.CodeMistyped, authority.CodeUnknownProfile, authority.CodeWeakKey,
+		authority.CodeSuspended, authority.CodeRevoked, authority.CodeReadOnly,
+	} {
+		f.err = &authority.Error{Code: code, Msg: "no", Hint: "do that"}
+		got, ok := errors.AsType[*authority.Error](c.Suspend(t.Context(), name("ben")))
+		if !ok || *got != *f.err.(*authority.Error) {
+			t.Errorf("%s became %+v", code, got)
+		}
+	}
+	f.err = errors.New("no space left on device")
+	err := c.Suspend(t.Context(), name("ben"))
+	if _, refused := errors.AsType[*authority.Error](err); refused || err == nil || err.Error() != "no space left on device" {
+		t.Errorf("a fault became %v", err)
+	}
+}
+
+// raw sends a request that no client of ours would send.
+func raw(t *testing.T, dir, text string) string {
+	t.Helper()
+	c, err := dialSocket(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	io.WriteString(c, text)
+	b, _ := io.ReadAll(c)
+	return string(b)
+}
+
+func TestBadRequestsAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, &fake{})
+	post := func(path, body string) string {
+		return "POST " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
+	}
+	for what, c := range map[string]struct{ request, want string }{
+		"no JSON":              {post("/v1/suspend", "ben"), "400 Bad Request"},
+		"an unknown field":     {post("/v1/revoke", `{"nmae":"ben"}`), "400 Bad Request"},
+		"a bad name":           {post("/v1/suspend", `"ben phone"`), "400 Bad Request"},
+		"something after it":   {post("/v1/suspend", `"ben" "anna"`), "400 Bad Request"},
+		"a body without end":   {post("/v1/suspend", `"`+strings.Repeat("a", maxBody+10)+`"`), "400 Bad Request"},
+		"an unknown route":     {post("/v1/give", `{}`), "404 Not Found"},
+		"the wrong method":     {"GET /v1/suspend HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "405 Method Not Allowed"},
+		"a bad reference":      {"GET /v1/refusals/xyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "400 Bad Request"},
+		"a header without end": {"GET /v1/head HTTP/1.1\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", "431 "},
+	} {
+		if got, _, _ := strings.Cut(raw(t, dir, c.request), "\r\n"); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}
+
+func TestAFaultInOneCallEndsNoOther(t *testing.T) {
+	dir := t.TempDir()
+	c := serve(t, dir, &fake{})
+	if _, err := c.Groups(t.Context()); err == nil { // the fake panics
+		t.Error("a method that is not there answers")
+	}
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNoServer) {
+		t.Errorf("no socket: %v", err)
+	}
+	// what a killed server leaves behind
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, SocketName), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNoServer) {
+		t.Errorf("a stale socket: %v", err)
+	}
+	c := serve(t, dir, &fake{})
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Errorf("the stale socket is in the way: %v", err)
+	}
+}
+
+func TestTheSocketIsForItsOwner(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, &fake{})
+	info, err := os.Stat(filepath.Join(dir, SocketName))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	for what, c := range map[string]struct {
+		uid, owner uint32
+		want       bool
+	}{
+		"the owner":    {1000, 1000, true},
+		"root":         {0, 1000, true},
+		"another user": {1001, 1000, false},
+		"nobody":       {65534, 0, false},
+	} {
+		if mayEnter(c.uid, c.owner) != c.want {
+			t.Errorf("%s: %v", what, !c.want)
+		}
+	}
+}
+
+// Somebody else's connection is answered with a reason and ends.
+func TestOthersAreToldWhy(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := TryHold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	ln, err := Listen(lock, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*guarded).owner = uint32(os.Getuid()) + 1
+	if os.Getuid() == 0 {
+		// root may always enter, so the answer itself is looked at
+		ln.Close()
+		res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(turnedAway)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(res.Body)
+		if res.StatusCode != 403 || int64(len(b)) != res.ContentLength || !strings.Contains(string(b), "another user") {
+			t.Errorf("%d %q, length %d", res.StatusCode, b, res.ContentLength)
+		}
+		return
+	}
+	go ln.Accept()
+	defer ln.Close()
+	if got := raw(t, dir, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 403") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestLongPathsUseTheRuntimeDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	runtime := t.TempDir()
+	if len(runtime) > 60 {
+		runtime, _ = os.MkdirTemp("", "rt")
+		defer os.RemoveAll(runtime)
+	}
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	c := serve(t, dir, &fake{})
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	target, err := os.Readlink(filepath.Join(dir, SocketName))
+	if err != nil || !strings.HasPrefix(target, runtime) {
+		t.Errorf("%q %v", target, err)
+	}
+	// somebody with other variables finds it all the same
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if _, err := Dial(t.Context(), dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneHolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	first, err := TryHold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	_, err = Hold(t.Context(), dir, 60*time.Millisecond)
+	held, ok := errors.AsType[*HeldError](err)
+	if !ok || held.PID != os.Getpid() || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		t.Fatalf("%v", err)
+	}
+	if waited := time.Since(start); waited < 60*time.Millisecond || waited > 3*time.Second {
+		t.Errorf("waited %s", waited)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		second, err := Hold(t.Context(), dir, 10*time.Second)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		second.Close()
+	})
+	first.Close()
+	wg.Wait()
+
+	again, err := TryHold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Hold(ctx, dir, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTheLockSaysWhoWithoutSecrets(t *testing.T) {
+	old := os.Args
+	defer func() { os.Args = old }()
+	for want, args := range map[string][]string{
+		"postern join": {"/usr/bin/postern", "--data", "secret", "join", "https://x/join#secret.pin"},
+		"postern up":   {"postern", "up", "--site", "localhost=."},
+		"postern list": {"postern", "--data=secret", "list"},
+		"postern":      {"postern", "--json", "secret"},
+	} {
+		os.Args = args
+		if got := command(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestAFolderThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryHold(file); err == nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("%v", err)
+	}
+}
+
+// The server's end is told, and what a client asks then has a hint.
+func TestALostServerIsTold(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := TryHold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	ln, err := Listen(lock, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // answers the probe of Dial, and then hangs up
+		for range 2 {
+			if c, err := ln.Accept(); err == nil {
+				c.Close()
+			}
+		}
+		ln.Close()
+	}()
+	c, err := Dial(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Suspend(t.Context(), name("ben"))
+	if err == nil || !strings.Contains(err.Error(), "went away") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A request is either understood, and then its method is called, or refused,
+// and then it is not.
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte("{}"))
+	f.Add([]byte(`{"name":"ben","reason":1}`))
+	f.Add([]byte(`{"serial":"00"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		fk := &fake{}
+		h := call(silent, fk.Revoke)
+		w := httptest.NewRecorder()
+		r, err := http.NewRequest("POST", "/v1/revoke", strings.NewReader(string(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.ServeHTTP(w, r)
+		if (w.Code == 200) != (fk.asked != nil) {
+			t.Errorf("status %d, asked %v", w.Code, fk.asked)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package enroll
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/postern-project/postern/internal/invite"
+)
+
+// The page of an invitation, in a real browser and under its own policy, fills
+// the command in from the address's fragment, and nothing else from there.
+func TestTheJoinPageFillsTheCommandIn(t *testing.T) {
+	w := newWorld(t)
+	ctx := browser(t)
+	link := invite.Link{Base: w.URL, Code: invite.New(), Pin: invite.PinOf(w.root)}
+	cases := []struct {
+		name, address, paste string
+		command              string
+		mistyped, field      bool
+	}{
+		{name: "the link", address: link.String(), command: `postern join "` + link.String() + `"`},
+		{name: "the link in capitals", address: w.URL + "/join#" + strings.ToUpper(link.Code.String()+"."+link.Pin.String()), command: `postern join "` + link.String() + `"`},
+		{name: "no invitation", address: w.URL + "/join", command: `postern join "LINK"`, field: true},
+		{name: "a mistyped link", address: strings.Replace(link.String(), "#"+link.Code.String()[:2], "#zz", 1), command: `postern join "LINK"`, mistyped: true, field: true},
+		{name: "a command in the link", address: w.URL + `/join#"; rm -rf ~; echo ".` + link.Pin.String(), command: `postern join "LINK"`, mistyped: true, field: true},
+		{name: "a pasted link", address: w.URL + "/join", paste: link.String(), command: `postern join "` + link.String() + `"`, field: true},
+		{name: "a pasted fragment", address: w.URL + "/join", paste: link.Code.String() + "." + link.Pin.String(), command: `postern join "` + link.String() + `"`, field: true},
+		{name: "a pasted command", address: w.URL + "/join", paste: "https://a$(id)/join#" + link.Code.String() + "." + link.Pin.String(), command: `postern join "LINK"`, mistyped: true, field: true},
+	}
+	for _, c := range cases {
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(390, 844), chromedp.Navigate("about:blank"), chromedp.Navigate(c.address)); err != nil {
+			t.Fatal(err)
+		}
+		if c.paste != "" {
+			if err := chromedp.Do(ctx, chromedp.SendKeys("#link", c.paste)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := evaluate[string](t, ctx, `document.getElementById("command").textContent`); got != c.command {
+			t.Errorf("%s: the command is %s", c.name, got)
+		}
+		if got := evaluate[bool](t, ctx, `!document.getElementById("mistyped").hidden`); got != c.mistyped {
+			t.Errorf("%s: told that it is mistyped: %v", c.name, got)
+		}
+		if got := evaluate[bool](t, ctx, `!document.getElementById("paste").hidden`); got != c.field {
+			t.Errorf("%s: asked for a link: %v", c.name, got)
+		}
+		if wide := evaluate[int](t, ctx, `document.documentElement.scrollWidth`); wide != 390 {
+			t.Errorf("%s: the page is %d wide on a phone", c.name, wide)
+		}
+		keepPicture(t, ctx, c.name)
+	}
+	if w.office.asked() != 0 || strings.Contains(w.log.String(), link.Code.String()) {
+		t.Error("looking at the page told the server something")
+	}
+}
+
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("chromium is needed to open the page: apt-get install chromium")
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.IgnoreCertErrors, chromedp.Flag("headless", "new"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func evaluate[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// keepPicture writes a picture of the page into the folder that JOIN_PICTURES
+// names, for whoever wants to look at it.
+func keepPicture(t *testing.T, ctx context.Context, name string) {
+	dir := os.Getenv("JOIN_PICTURES")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+".png"), png, 0o644)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"crypto/x509"
+	"time"
+
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/refusal"
+	"github.com/postern-project/postern/internal/roster"
+)
+
+// A credential is what a chain of certificates came to under one trust. Only
+// the chain is remembered, never what the roster said of it.
+type credential struct {
+	trust *trust
+	// The result has to be looked for again before since and from until on.
+	since, until time.Time
+	client       Client // Ref is zero unless the chain is good; Profile is never set
+	code         refusal.Code
+	detail       string
+	// nameless says why a good chain names nobody.
+	nameless string
+}
+
+// holds reports whether cr is what the chain comes to under t at the time now.
+func (cr *credential) holds(t *trust, now time.Time) bool {
+	return cr.trust == t && !now.Before(cr.since) && now.Before(cr.until)
+}
+
+// unforgiving is for how long a bad chain is remembered, so that requests on
+// one connection cannot cause a verification each.
+const unforgiving = time.Second
+
+// examine verifies a chain, or remembers that it did. What it remembers saves
+// time and changes no answer.
+func (t *trust) examine(presented []*x509.Certificate, now time.Time) *credential {
+	key, ok := fingerprintOf(presented)
+	if !ok {
+		return t.verify(presented, now)
+	}
+	if cr := t.known.recall(key, now); cr != nil {
+		return cr
+	}
+	cr := t.verify(presented, now)
+	if cr.code == "" {
+		t.known.keep(key, cr)
+	}
+	return cr
+}
+
+func (t *trust) verify(presented []*x509.Certificate, now time.Time) *credential {
+	result := t.verifier.Verify(presented, now)
+	cr := &credential{trust: t, client: Client{Certificate: presented[0]}}
+	if !result.OK() || len(result.Chain) < 2 {
+		cr.code, cr.detail, cr.until = result.Code, result.Detail, now.Add(unforgiving)
+		if cr.code == "" {
+			cr.code, cr.detail = refusal.BadChain, "an anchor itself was shown as a client's certificate"
+		}
+		return cr
+	}
+	leaf, issuer := result.Chain[0], result.Chain[1]
+	ref, err := roster.RefOf(leaf, issuer)
+	if err != nil {
+		cr.code, cr.detail, cr.until = refusal.BadCertificate, err.Error(), now.Add(unforgiving)
+		return cr
+	}
+	cr.client.Ref = ref
+	cr.since, cr.until = common(result.Chain)
+	id, err := identity.FromURIs(leaf.URIs)
+	switch {
+	case err != nil:
+		cr.nameless = err.Error()
+	case id.Domain() != t.domain:
+		cr.nameless = id.String() + " is of another trust domain than " + t.domain.String()
+	default:
+		cr.client.Name = id.Name()
+	}
+	return cr
+}
+
+// common returns the time in which all of a chain is valid.
+func common(chain []*x509.Certificate) (since, until time.Time) {
+	since, until = chain[0].NotBefore, chain[0].NotAfter
+	for _, c := range chain[1:] {
+		if c.NotBefore.After(since) {
+			since = c.NotBefore
+		}
+		if c.NotAfter.Before(until) {
+			until = c.NotAfter
+		}
+	}
+	return since, until
+}
