@@ -72,12 +72,31 @@ func TryHold(dir string) (*Lock, error) {
 	return l, nil
 }
 
-// Hold is TryHold that waits for the holder to finish, up to wait.
+// Hold is TryHold that waits for the holder to finish, up to wait. Whoever
+// holds the folder after that one is waited for as long again, so that many
+// short commands at once all have their turn.
 func Hold(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
-	for end := time.Now().Add(wait); ; {
+	return HoldUnless(ctx, dir, wait, func() (bool, error) { return false, nil })
+}
+
+// HoldUnless is Hold that asks before each try whether the lock is needed, and
+// returns no lock once it is not.
+func HoldUnless(ctx context.Context, dir string, wait time.Duration, needless func() (bool, error)) (*Lock, error) {
+	holder, end := 0, time.Now().Add(wait)
+	for {
+		if done, err := needless(); done || err != nil {
+			return nil, err
+		}
 		l, err := TryHold(dir)
-		if _, held := errors.AsType[*HeldError](err); !held || time.Now().After(end) {
+		held, ok := errors.AsType[*HeldError](err)
+		if !ok {
 			return l, err
+		}
+		if held.PID != 0 && held.PID != holder {
+			holder, end = held.PID, time.Now().Add(wait)
+		}
+		if time.Now().After(end) {
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():

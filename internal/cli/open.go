@@ -8,14 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 )
-
-// lookAgain is how often a command that waits for the data folder tries.
-const lookAgain = 20 * time.Millisecond
 
 // open reaches the authority: through the socket of the server that holds the
 // data folder, else by opening the folder itself. The caller closes what it
@@ -46,25 +42,19 @@ func (a *app) closeHouse(h *House) {
 // reach returns either the running server or the lock of the data folder.
 // While neither is to be had it waits, since the holder may be another command
 // that is about to finish, or a server that is about to answer.
-func (a *app) reach(ctx context.Context) (*api.Client, *api.Lock, error) {
+func (a *app) reach(ctx context.Context) (client *api.Client, lock *api.Lock, err error) {
 	if err := a.haveData(); err != nil {
 		return nil, nil, err
 	}
-	for end := time.Now().Add(api.DefaultWait); ; {
-		client, err := api.Dial(ctx, a.data())
-		if !errors.Is(err, api.ErrNoServer) {
-			return client, nil, err
+	lock, err = api.HoldUnless(ctx, a.data(), api.DefaultWait, func() (bool, error) {
+		var err error
+		client, err = api.Dial(ctx, a.data())
+		if errors.Is(err, api.ErrNoServer) {
+			return false, nil
 		}
-		lock, err := api.TryHold(a.data())
-		if _, held := errors.AsType[*api.HeldError](err); !held || time.Now().After(end) {
-			return nil, lock, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
-		case <-time.After(lookAgain):
-		}
-	}
+		return err == nil, err
+	})
+	return client, lock, err
 }
 
 // haveData reports whether the data folder holds an authority.

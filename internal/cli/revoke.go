@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -75,27 +76,30 @@ type target struct {
 	serial ledger.Serial
 }
 
-// find tells a name from a serial number. What is known as a name is one,
-// even when it could be read as hex digits.
+// find tells a name from a serial number. What is known as a name, or stands
+// above one, is a name, even when it could be read as hex digits.
 func find(ctx context.Context, auth api.Authority, word string) (target, error) {
 	n, nameErr := identity.ParseName(word)
 	if nameErr == nil {
-		_, err := auth.Identity(ctx, n)
-		if err == nil {
-			return target{name: n}, nil
+		known, err := isKnown(ctx, auth, n)
+		if known || err != nil {
+			return target{name: n}, err
 		}
-		if authority.CodeOf(err) != authority.CodeNotFound {
-			return target{}, err
-		}
-		if s, ok := serialOf(word); ok {
-			return target{serial: s}, nil
-		}
-		return target{}, unknown(ctx, auth, word, err)
 	}
 	if s, ok := serialOf(word); ok {
 		return target{serial: s}, nil
 	}
+	if nameErr == nil {
+		_, err := auth.Identity(ctx, n)
+		return target{name: n}, unknown(ctx, auth, word, err)
+	}
 	return target{}, usage(nameHint+", a serial number like 5f1b09c2…", "%q is neither a name nor a serial number", word)
+}
+
+// isKnown reports whether the ledger mentions a name or one below it.
+func isKnown(ctx context.Context, auth api.Authority, n identity.Name) (bool, error) {
+	all, err := auth.Identities(ctx)
+	return slices.ContainsFunc(all, func(id authority.Identity) bool { return n.Covers(id.Name) }), err
 }
 
 // serialOf reads a serial number as lists print it, which has more digits

@@ -245,6 +245,32 @@ func TestUnknownGroupsHaveAPlace(t *testing.T) {
 	}
 }
 
+func TestListsReadTheSameInEveryStyle(t *testing.T) {
+	for name, text := range map[string]string{
+		"in lines":             "sites:\n  a.example:\n    static: public\n    allow:\n      - ben\n      - group:family\n",
+		"in brackets":          "sites:\n  a.example:\n    static: public\n    allow: [ben, group:family]\n",
+		"in braces":            "sites:\n  a.example: {static: public, allow: [ben, group:family]}\n",
+		"in braces and quotes": "sites: {a.example: {static: public, allow: [\"ben\", 'group:family']}}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := Parse(filepath.Join(folder(t), "postern.yaml"), []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := words(c.Sites[0].List.Allow); !cmp.Equal(got, []string{"ben", "group:family"}) {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+	for name, term := range map[string]string{"a space after the colon": "group: family", "a quoted key": `"group":family`, "a pair in braces": "{group: family}"} {
+		t.Run(name, func(t *testing.T) {
+			if c, _, err := Parse("x.yaml", []byte("sites: {a.example: {static: ., allow: ["+term+"]}}")); err == nil {
+				t.Errorf("%v", c.Sites[0].List)
+			}
+		})
+	}
+}
+
 func TestFlagsAddSites(t *testing.T) {
 	dir := folder(t)
 	t.Chdir(dir)
@@ -316,7 +342,7 @@ func TestLoad(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	known := []string{"invite", "issue", "list"}
-	for word, want := range map[string]string{"invte": "invite", "INVITE": "invite", "isseu": "issue", "zebra": "", "": "", "l": ""} {
+	for word, want := range map[string]string{"invte": "invite", "INVITE": "invite", "isseu": "issue", "zebra": "", "": "", "l": "", "lx": ""} {
 		if got := Nearest(word, known); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}

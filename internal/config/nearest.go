@@ -3,9 +3,10 @@ package config
 import "strings"
 
 // Nearest returns the word of known that somebody who typed word most
-// probably meant, or "" when none is near.
+// probably meant, or "" when none is near: a letter in three may be wrong, and
+// no more than two.
 func Nearest(word string, known []string) string {
-	best, bestAt := "", 1+min(2, len(word)/2)
+	best, bestAt := "", 1+min(2, len(word)/3)
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < bestAt {
 			best, bestAt = k, d

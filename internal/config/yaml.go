@@ -162,7 +162,36 @@ func (r *reader) scalar(n ast.Node, what string) (string, bool) {
 	case *ast.AliasNode, *ast.AnchorNode, *ast.MergeKeyNode, *ast.TagNode:
 		r.fail(at(n), "write the value out", "%s: anchors, aliases and tags are not read here", what)
 	default:
+		if s, ok := glued(n); ok {
+			return s, true
+		}
 		r.fail(at(n), "", "%s: a single value is wanted here", what)
+	}
+	return "", false
+}
+
+// glued returns a word such as group:ops that the parser takes for a key with
+// its value when it stands in a list inside braces. YAML 1.2 section 7.3.3
+// makes it one word, for no space follows the colon.
+func glued(n ast.Node) (string, bool) {
+	pair, ok := n.(*ast.MappingValueNode)
+	if m, isMap := n.(*ast.MappingNode); isMap && len(m.Values) == 1 && !m.IsFlowStyle {
+		pair, ok = m.Values[0], true
+	}
+	if !ok || pair.Value == nil {
+		return "", false
+	}
+	key, isWord := pair.Key.(*ast.StringNode)
+	colon, value := pair.Start, pair.Value.GetToken()
+	if !isWord || key.Token.Type != token.StringType || colon == nil || value == nil ||
+		colon.Position.Line != value.Position.Line || colon.Position.Column+1 != value.Position.Column {
+		return "", false
+	}
+	switch v := pair.Value.(type) {
+	case *ast.StringNode:
+		return key.Value + ":" + v.Value, v.Token.Type == token.StringType
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return key.Value + ":" + value.Value, true
 	}
 	return "", false
 }

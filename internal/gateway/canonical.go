@@ -24,7 +24,7 @@ const (
 // netip prints them and without brackets. It reports false for what is no
 // host, which then belongs to no site. What it returns maps to itself.
 func canonicalHost(hostport string) (string, bool) {
-	if len(hostport) > 4*maxHost {
+	if len(hostport) > 4*maxHost || !utf8.ValidString(hostport) {
 		return "", false
 	}
 	if rest, ok := strings.CutPrefix(hostport, "["); ok {

@@ -110,7 +110,7 @@ func (c *conn) spokeFor() (name, serial string) {
 	if cr == nil || cr.client.Ref.IsZero() {
 		return "", ""
 	}
-	return cr.client.Name.String(), cr.client.Ref.Serial.String()
+	return cr.client.Name.String(), cr.serial
 }
 
 // why returns why the connection ended, or nil while it lives.

@@ -18,6 +18,7 @@ type credential struct {
 	client       Client // Ref is zero unless the chain is good; Profile is never set
 	code         refusal.Code
 	detail       string
+	serial       string // of client.Ref, as it is printed
 	// nameless says why a good chain names nobody.
 	nameless string
 }
@@ -64,7 +65,7 @@ func (t *trust) verify(presented []*x509.Certificate, now time.Time) *credential
 		cr.code, cr.detail, cr.until = refusal.BadCertificate, err.Error(), now.Add(unforgiving)
 		return cr
 	}
-	cr.client.Ref = ref
+	cr.client.Ref, cr.serial = ref, ref.Serial.String()
 	cr.since, cr.until = common(result.Chain)
 	id, err := identity.FromURIs(leaf.URIs)
 	switch {

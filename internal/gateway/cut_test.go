@@ -56,7 +56,7 @@ func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var livings = map[string]func(*house, *stage, *tls.Config) net.Conn{
 	"an idle keep-alive connection": func(h *house, _ *stage, c *tls.Config) net.Conn {
 		conn := h.mustDial(c)
-		if resp, body := ask(h.w.tb, conn, c.ServerName, "/"); resp.StatusCode != http.StatusOK {
+		if resp, body := askFor(h.w.tb, conn, c.ServerName, "/"); resp.StatusCode != http.StatusOK {
 			h.w.tb.Fatalf("the first request: %s %s", resp.Status, body)
 		}
 		return conn
@@ -86,9 +86,9 @@ var livings = map[string]func(*house, *stage, *tls.Config) net.Conn{
 	},
 	"a resumed session": func(h *house, _ *stage, c *tls.Config) net.Conn {
 		c.ClientSessionCache = new(wallet)
-		ask(h.w.tb, h.mustDial(c), c.ServerName, "/")
+		askFor(h.w.tb, h.mustDial(c), c.ServerName, "/")
 		conn := h.mustDial(c)
-		ask(h.w.tb, conn, c.ServerName, "/")
+		askFor(h.w.tb, conn, c.ServerName, "/")
 		if !conn.ConnectionState().DidResume {
 			h.w.tb.Fatal("not resumed")
 		}
@@ -135,8 +135,8 @@ func readPast(tb testing.TB, r io.Reader, end string) {
 	}
 }
 
-// open reports whether nothing arrives on conn for a while, and no end either.
-func open(conn net.Conn, patience time.Duration) bool {
+// openFor reports whether nothing arrives on conn for a while, and no end either.
+func openFor(conn net.Conn, patience time.Duration) bool {
 	if s, ok := conn.(*stream); ok {
 		select {
 		case <-s.ended:
@@ -151,10 +151,10 @@ func open(conn net.Conn, patience time.Duration) bool {
 }
 
 // stays reports whether conn lives on; ends, whether it is cut.
-func stays(conn net.Conn) bool { return open(conn, 30*time.Millisecond) }
-func ends(conn net.Conn) bool  { return !open(conn, 2*time.Second) }
+func stays(conn net.Conn) bool { return openFor(conn, 30*time.Millisecond) }
+func ends(conn net.Conn) bool  { return !openFor(conn, 2*time.Second) }
 
-func check(tb testing.TB, whose string, conn net.Conn, staying bool) {
+func expect(tb testing.TB, whose string, conn net.Conn, staying bool) {
 	tb.Helper()
 	switch {
 	case staying && !stays(conn):
@@ -216,8 +216,8 @@ func TestCutting(t *testing.T) {
 				conn := connect(h, s, w.clientTLS(ben, "pw.example.com"))
 				friend := connect(h, s, w.clientTLS(anna, "pw.example.com"))
 				c.change(t, w, h, ben)
-				check(t, "the connection", conn, c.stays)
-				check(t, "somebody else's", friend, !c.others)
+				expect(t, "the connection", conn, c.stays)
+				expect(t, "somebody else's", friend, !c.others)
 				if !c.stays && (living == "a request under way" || living == "an HTTP/2 stream" || living == "an upload under way") {
 					select {
 					case <-s.ended:
@@ -274,7 +274,7 @@ func TestRevocationWhileJudging(t *testing.T) {
 			config := w.clientTLS(ben, "pw.example.com")
 			if c.resumed {
 				config.ClientSessionCache = new(wallet)
-				ask(t, h.mustDial(config), "pw.example.com", "/")
+				askFor(t, h.mustDial(config), "pw.example.com", "/")
 			}
 			if c.h2 {
 				config.NextProtos = []string{"h2"}
@@ -292,7 +292,7 @@ func TestRevocationWhileJudging(t *testing.T) {
 				conn, err := h.dial(config)
 				if err == nil {
 					if c.warm {
-						ask(t, conn, "pw.example.com", "/")
+						askFor(t, conn, "pw.example.com", "/")
 						r.armed.Store(ben)
 					}
 					fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: pw.example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", c.path)
@@ -315,7 +315,7 @@ func TestConnectionsEndWithTheirCertificate(t *testing.T) {
 	for living, connect := range livings {
 		t.Run(living, func(t *testing.T) {
 			t.Parallel()
-			w, s, now := newWorld(t), newStage(), &clock{}
+			w, s, now := newWorld(t), newStage(), &shiftedClock{}
 			h := w.open(Options{Now: now.now}, Site{Host: "pw.example.com", Handler: s, List: allow(t, "enrolled")})
 			short := clientTemplate("ben")
 			short.NotAfter = time.Now().Add(time.Minute)
@@ -323,10 +323,10 @@ func TestConnectionsEndWithTheirCertificate(t *testing.T) {
 			friend := connect(h, s, w.clientTLS(w.enrol("anna"), "pw.example.com"))
 			now.advance(55 * time.Second)
 			h.expire(now.now())
-			check(t, "the connection before its end", conn, true)
+			expect(t, "the connection before its end", conn, true)
 			now.advance(6 * time.Second)
-			check(t, "the connection", conn, false)
-			check(t, "somebody else's", friend, true)
+			expect(t, "the connection", conn, false)
+			expect(t, "somebody else's", friend, true)
 		})
 	}
 }
@@ -334,12 +334,12 @@ func TestConnectionsEndWithTheirCertificate(t *testing.T) {
 // A request on a connection whose certificate has ended meanwhile is refused
 // even before anything sweeps, and says why.
 func TestARequestAfterTheEnd(t *testing.T) {
-	w, now := newWorld(t), &clock{}
+	w, now := newWorld(t), &shiftedClock{}
 	h := w.open(Options{Now: now.now}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")})
 	conn := h.mustDial(w.clientTLS(w.enrol("ben"), "pw.example.com"))
-	ask(t, conn, "pw.example.com", "/")
+	askFor(t, conn, "pw.example.com", "/")
 	now.advance(2 * time.Hour)
-	if _, body := ask(t, conn, "pw.example.com", "/"); codeOf(body) != refusal.Expired {
+	if _, body := askFor(t, conn, "pw.example.com", "/"); codeOf(body) != refusal.Expired {
 		t.Errorf("got %s", body)
 	}
 }
@@ -354,7 +354,7 @@ func TestCuttingIsALookup(t *testing.T) {
 	for i := range 30 {
 		d := w.enrol(fmt.Sprintf("ben/device-%d", i))
 		conn := h.mustDial(w.clientTLS(d, "pw.example.com"))
-		ask(t, conn, "pw.example.com", "/")
+		askFor(t, conn, "pw.example.com", "/")
 		conns, devices = append(conns, conn), append(devices, d)
 	}
 	if n := len(h.index.name(name(t, "ben"))); n != 30 {
@@ -363,7 +363,7 @@ func TestCuttingIsALookup(t *testing.T) {
 	w.revoke(devices[7])
 	for i, conn := range conns {
 		if i%5 == 2 {
-			check(t, devices[i].name.String(), conn, i != 7)
+			expect(t, devices[i].name.String(), conn, i != 7)
 		}
 	}
 	for _, conn := range conns {

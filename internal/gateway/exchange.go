@@ -41,7 +41,7 @@ func (g *Gateway) newExchange(c *conn, w http.ResponseWriter, r *http.Request) (
 func (x *exchange) identify(h http.Header, host string) {
 	var name, serial string
 	if !x.client.IsZero() {
-		name, serial = x.client.Name.String(), x.client.Ref.Serial.String()
+		name, serial = x.conn.spokeFor()
 	}
 	setIdentity(h, name, serial, x.request.RemoteAddr, host)
 }

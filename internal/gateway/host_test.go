@@ -86,7 +86,7 @@ func TestTheHostIsTheConnections(t *testing.T) {
 					if own == "" {
 						own = "127.0.0.1"
 					}
-					if resp, body := ask(t, conn, own, "/"); resp.StatusCode != 200 {
+					if resp, body := askFor(t, conn, own, "/"); resp.StatusCode != 200 {
 						t.Fatalf("request %d: %s %s", i, resp.Status, body)
 					}
 				}

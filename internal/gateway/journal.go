@@ -174,9 +174,14 @@ func (j *Journal) Recent(n int) ([]Refused, error) {
 	defer j.disk.Unlock()
 	oldest := j.now().Add(-j.files.maxAge)
 	j.mu.Lock()
-	list := slices.Clone(j.pending[max(0, len(j.pending)-max(0, n)):])
+	waiting := slices.Clone(j.pending[max(0, len(j.pending)-max(0, n)):])
 	j.mu.Unlock()
-	slices.Reverse(list)
+	var list []Refused
+	for _, r := range slices.Backward(waiting) {
+		if r.Time.After(oldest) {
+			list = append(list, r)
+		}
+	}
 	if len(list) >= n {
 		return list, nil
 	}

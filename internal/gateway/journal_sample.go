@@ -168,10 +168,10 @@ func (r Refused) presentable() Refused {
 func presentable(s string, limit int) string {
 	long := len(s) > limit
 	if long {
-		s = s[:limit]
-		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-			s = s[:len(s)-1]
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
+			limit--
 		}
+		s = s[:limit]
 	}
 	if strings.IndexFunc(s, unprintable) >= 0 {
 		quoted := strconv.Quote(s)

@@ -47,13 +47,13 @@ func TestSlowClients(t *testing.T) {
 		},
 		"one request and nothing more": func(t *testing.T) (net.Conn, string) {
 			conn := h.mustDial(w.clientTLS(ben, "pw.example.com"))
-			ask(t, conn, "pw.example.com", "/")
+			askFor(t, conn, "pw.example.com", "/")
 			conn.SetDeadline(time.Time{})
 			return conn, ""
 		},
 		"a second request of one byte at a time": func(t *testing.T) (net.Conn, string) {
 			conn := h.mustDial(w.clientTLS(ben, "pw.example.com"))
-			ask(t, conn, "pw.example.com", "/")
+			askFor(t, conn, "pw.example.com", "/")
 			conn.SetDeadline(time.Time{})
 			return conn, "GET / HTTP/1.1\r\n" + strings.Repeat("x", 1000)
 		},
@@ -187,7 +187,7 @@ func TestDividedClientHello(t *testing.T) {
 					if d != nil {
 						want = http.StatusOK
 					}
-					if resp, body := ask(t, conn, host, "/"); resp.StatusCode != want {
+					if resp, body := askFor(t, conn, host, "/"); resp.StatusCode != want {
 						t.Errorf("got %s %s", resp.Status, body)
 					}
 				})
@@ -255,7 +255,7 @@ func TestAFloodOfHandshakes(t *testing.T) {
 	if resp, body := h.get(w.enrol("ben"), "pw.example.com", "/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("got %s %s", resp.Status, body)
 	}
-	check(t, "the oldest", idle[0], false)
+	expect(t, "the oldest", idle[0], false)
 }
 
 // Browsers abandon handshakes, which is counted and makes no line in the log.

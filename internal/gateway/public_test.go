@@ -118,7 +118,7 @@ func TestTheEnd(t *testing.T) {
 		t.Errorf("the request under way got %q", got)
 	}
 	for _, conn := range conns {
-		check(t, fmt.Sprintf("%T", conn), conn, false)
+		expect(t, fmt.Sprintf("%T", conn), conn, false)
 		conn.Close()
 	}
 	if _, err := net.Dial("tcp", h.addr); err == nil {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
-	"github.com/postern-project/postern/internal/page"
+	pages "github.com/postern-project/postern/internal/page"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -128,17 +128,17 @@ func shownBy(c *x509.Certificate) Shown {
 }
 
 // facts are what a visitor is told about the certificate they showed.
-func (c *conn) facts(code refusal.Code) []page.Row {
+func (c *conn) facts(code refusal.Code) []pages.Row {
 	if len(c.presented) == 0 || !aboutClient(code) {
 		return nil
 	}
 	leaf := c.presented[0]
-	rows := []page.Row{{Label: "Certificate", Value: leaf.Subject.CommonName}, {Label: "Issued by", Value: leaf.Issuer.CommonName}}
+	rows := []pages.Row{{Label: "Certificate", Value: leaf.Subject.CommonName}, {Label: "Issued by", Value: leaf.Issuer.CommonName}}
 	switch code {
 	case refusal.Expired:
-		rows = append(rows, page.Row{Label: "Ended", Value: leaf.NotAfter.UTC().Format(time.RFC1123)})
+		rows = append(rows, pages.Row{Label: "Ended", Value: leaf.NotAfter.UTC().Format(time.RFC1123)})
 	case refusal.NotYetValid:
-		rows = append(rows, page.Row{Label: "Begins", Value: leaf.NotBefore.UTC().Format(time.RFC1123)})
+		rows = append(rows, pages.Row{Label: "Begins", Value: leaf.NotBefore.UTC().Format(time.RFC1123)})
 	}
 	return rows
 }
@@ -149,7 +149,7 @@ type answer struct {
 	reference refusal.Reference
 	site      string
 	joinURL   string
-	details   []page.Row
+	details   []pages.Row
 }
 
 // A problem is an answer for programs (RFC 9457).
@@ -182,7 +182,7 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if wantsPage(r) {
-		page.Refusal(page.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL}).Write(w, a.info.Status)
+		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL}).Write(w, a.info.Status)
 		return
 	}
 	body, err := json.Marshal(problem{

@@ -4,7 +4,7 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/postern-project/postern/internal/page"
+	pages "github.com/postern-project/postern/internal/page"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -24,7 +24,7 @@ func (g *Gateway) answerReserved(x *exchange, r *http.Request, rest string) {
 			x.refuse(r, v.code, v.detail)
 			return
 		}
-		page.NotFound(x.door.host).Write(x, http.StatusNotFound)
+		pages.NotFound(x.door.host).Write(x, http.StatusNotFound)
 	}
 }
 

@@ -47,7 +47,7 @@ func (w *world) resumable(d *device, host string, cache *wallet) *tls.Config {
 
 // ask sends one request on conn and returns the answer, in which the ticket
 // has been received as well.
-func ask(tb testing.TB, conn *tls.Conn, host, path string) (*http.Response, string) {
+func askFor(tb testing.TB, conn *tls.Conn, host, path string) (*http.Response, string) {
 	tb.Helper()
 	conn.SetDeadline(time.Now().Add(5 * time.Second))
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, host)
@@ -61,7 +61,7 @@ func (h *house) visit(c *tls.Config) (resumed bool, resp *http.Response, body st
 	h.w.tb.Helper()
 	conn := h.mustDial(c)
 	defer conn.Close()
-	resp, body = ask(h.w.tb, conn, c.ServerName, "/")
+	resp, body = askFor(h.w.tb, conn, c.ServerName, "/")
 	return conn.ConnectionState().DidResume, resp, body
 }
 
@@ -176,7 +176,7 @@ func TestNoTicketWithoutACertificate(t *testing.T) {
 // somebody else sealed opens nothing.
 func TestTicketsEnd(t *testing.T) {
 	w := newWorld(t)
-	now := &clock{}
+	now := &shiftedClock{}
 	h := w.open(Options{Now: now.now}, ticketSites(allow(t, "ben"))...)
 	other := w.open(Options{}, ticketSites(allow(t, "ben"))...)
 	d, cache := w.enrol("ben"), new(wallet)
@@ -193,19 +193,19 @@ func TestTicketsEnd(t *testing.T) {
 	}
 }
 
-// A clock is the time of day, and more.
-type clock struct {
+// A shiftedClock is the time of day, and more.
+type shiftedClock struct {
 	mu   sync.Mutex
 	more time.Duration
 }
 
-func (c *clock) now() time.Time {
+func (c *shiftedClock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Now().Add(c.more)
 }
 
-func (c *clock) advance(d time.Duration) {
+func (c *shiftedClock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.more += d

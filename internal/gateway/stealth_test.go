@@ -110,7 +110,7 @@ func TestARefusedHandshakeIsDrained(t *testing.T) {
 	must(t, err)
 	conn := tls.Client(tcp, w.clientTLS(nil, "s.example.com"))
 	must(t, conn.Handshake())
-	check(t, "the connection", tcp, false)
+	expect(t, "the connection", tcp, false)
 }
 
 // A client is told which issuers' certificates are welcome: those that issue

@@ -56,8 +56,8 @@ func parseHost(s string) (string, error) {
 		return "", fmt.Errorf("host name %q: %w", s, err)
 	case ascii == "" || len(ascii) > 253-len("*."):
 		return "", fmt.Errorf("host name %q: a name has 1 to 251 characters", s)
-	case strings.HasPrefix(ascii, ".") || strings.HasSuffix(ascii, ".") || strings.Contains(ascii, ".."):
-		return "", fmt.Errorf("host name %q: empty label", s)
+	case slices.ContainsFunc(strings.Split(ascii, "."), func(label string) bool { return label == "" || len(label) > 63 }):
+		return "", fmt.Errorf("host name %q: every part between the dots has 1 to 63 characters", s)
 	case numericTop(ascii):
 		return "", fmt.Errorf("host name %q: a name does not end in a number", s)
 	case wild && !strings.Contains(ascii, "."):

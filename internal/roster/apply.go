@@ -180,7 +180,7 @@ func (p *plan) find(n number) (ledger.Hash, bool) {
 	if tbs, ok := p.fresh[n]; ok {
 		return tbs, true
 	}
-	if c, ok := p.roster.certificates.find(n.issuer, n.serial); ok {
+	if _, c, ok := p.roster.certificates.find(n.issuer, n.serial); ok {
 		return c.tbs, true
 	}
 	return ledger.Hash{}, false

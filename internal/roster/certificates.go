@@ -56,18 +56,23 @@ func (c *certificates) hash(issuer uint16, serial *[ledger.MaxSerial]byte) uint6
 	return maphash.Bytes(c.seed, serial[:]) + uint64(issuer)
 }
 
-// find returns the record of that number, whatever its to-be-signed part.
-func (c *certificates) find(issuer uint16, serial ledger.Serial) (*record, bool) {
+// find returns the item and the record of that number, whatever its
+// to-be-signed part. Items count up in the order of the ledger.
+func (c *certificates) find(issuer uint16, serial ledger.Serial) (uint32, *record, bool) {
 	padded := serial.Padded()
 	i, ok := c.index.find(c.hash(issuer, &padded), func(i uint32) bool {
 		r := c.records.at(i)
 		return r.issuer == issuer && r.serial == padded
 	})
 	if !ok {
-		return nil, false
+		return none, nil, false
 	}
-	return c.records.at(i), true
+	return i, c.records.at(i), true
 }
+
+// count returns the number of records, which is the item of the next one. It is
+// the writer's to call.
+func (c *certificates) count() uint32 { return c.records.n }
 
 // add enters a record under a number that is free.
 func (c *certificates) add(tbs ledger.Hash, serial ledger.Serial, name uint32, issuer, profile uint16, m mark) {

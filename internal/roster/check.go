@@ -55,7 +55,7 @@ func (r *Roster) Check(ref ledger.Ref, notBefore time.Time) Verdict {
 	if !ok {
 		return t.unrecorded(ref, notBefore, nil)
 	}
-	c, ok := r.certificates.find(issuer, ref.Serial)
+	item, c, ok := r.certificates.find(issuer, ref.Serial)
 	if !ok {
 		return t.unrecorded(ref, notBefore, &t.issuers[issuer])
 	}
@@ -63,7 +63,11 @@ func (r *Roster) Check(ref ledger.Ref, notBefore time.Time) Verdict {
 		return forged(ref, &t.issuers[issuer], "the ledger holds another certificate with serial number %s by issuer %s")
 	}
 	v := Verdict{Name: r.names.nodes.at(c.name).name, Profile: r.words.at(c.profile)}
-	switch m := mark(c.mark.Load()); {
+	m := mark(c.mark.Load())
+	if m == 0 {
+		m, _ = r.names.withdrawal(c.name, item)
+	}
+	switch {
 	case m.void():
 		v.Code, v.Alarm = refusal.IssuerDistrusted, true
 		v.Detail = fmt.Sprintf("it was recorded after its issuer %s had been distrusted", t.issuers[issuer].Name)

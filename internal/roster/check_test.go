@@ -37,6 +37,9 @@ func TestARosterThatWasNeverLoadedLetsNobodyIn(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	d := newDomain()
 	suspend := func(n string) ledger.Body { return ledger.IdentitySuspended{Name: name(n)} }
+	nameRevoked := func(n string) ledger.Body {
+		return ledger.CertificatesRevoked{Name: name(n), Reason: ledger.ReasonCessation}
+	}
 	reinstate := func(n string) ledger.Body { return ledger.IdentityReinstated{Name: name(n)} }
 	distrust := ledger.IssuerDistrusted{Issuer: d.clients.id(), Reason: ledger.ReasonKeyCompromise}
 	lost := ledger.EpochOpened{Epoch: 1, From: noon.Add(-time.Hour)}
@@ -72,6 +75,13 @@ func TestVerdicts(t *testing.T) {
 		"a twin of a revoked one":                     {[]ledger.Body{issued, d.revoked(1)}, twin, noon, refusal.NotInLedger, alarm, ""},
 		"revoked, then its issuer distrusted":         {[]ledger.Body{issued, d.revoked(1), distrust}, d.ref(1), noon, refusal.Revoked, false, ""},
 		"revoked twice, for the first reason":         {[]ledger.Body{issued, d.revoked(1), ledger.CertificatesRevoked{Reason: ledger.ReasonSuperseded, Certificates: []ledger.Ref{d.ref(1)}}}, d.ref(1), noon, refusal.Revoked, false, "key-compromise"},
+		"its name revoked, and not listed":            {[]ledger.Body{issued, nameRevoked("ben/phone")}, d.ref(1), noon, refusal.Revoked, false, "cessation"},
+		"a name above it revoked, and not listed":     {[]ledger.Body{issued, nameRevoked("ben")}, d.ref(1), noon, refusal.Revoked, false, "cessation"},
+		"issued after its name was revoked":           {[]ledger.Body{nameRevoked("ben"), issued}, d.ref(1), noon, "", false, ""},
+		"issued between two revocations of its name":  {[]ledger.Body{nameRevoked("ben"), issued, nameRevoked("ben/phone")}, d.ref(1), noon, refusal.Revoked, false, ""},
+		"a name below it revoked":                     {[]ledger.Body{issued, nameRevoked("ben/phone/old")}, d.ref(1), noon, "", false, ""},
+		"a name beside it revoked":                    {[]ledger.Body{issued, nameRevoked("benno")}, d.ref(1), noon, "", false, ""},
+		"its name revoked, then suspended":            {[]ledger.Body{issued, nameRevoked("ben"), suspend("ben")}, d.ref(1), noon, refusal.Revoked, false, ""},
 		"revoked and suspended":                       {[]ledger.Body{issued, suspend("ben"), d.revoked(1)}, d.ref(1), noon, refusal.Revoked, false, ""},
 		"revoked and suspended, then reinstated":      {[]ledger.Body{issued, suspend("ben"), d.revoked(1), reinstate("ben")}, d.ref(1), noon, refusal.Revoked, false, ""},
 		"suspended":                                   {[]ledger.Body{issued, suspend("ben/phone")}, d.ref(1), noon, refusal.Suspended, false, "ben/phone is suspended"},

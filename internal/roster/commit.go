@@ -23,6 +23,10 @@ func (r *Roster) commit(p *plan, entries []ledger.Entry) Change {
 				r.revoke(p, ref, newMark(b.Reason, e.At))
 			}
 			change.Certificates = append(change.Certificates, b.Certificates...)
+			if !b.Name.IsZero() {
+				r.withdraw(b.Name, newMark(b.Reason, e.At))
+				change.Names = append(change.Names, b.Name)
+			}
 		case ledger.IdentitySuspended:
 			r.suspend(b.Name, true)
 			change.Names = append(change.Names, b.Name)
@@ -54,13 +58,19 @@ func (r *Roster) issue(p *plan, b ledger.CertificateIssued) {
 
 // revoke marks a certificate that plan has found. The first reason stays.
 func (r *Roster) revoke(p *plan, ref ledger.Ref, m mark) {
-	c, ok := r.certificates.find(p.trust.byKey[ref.Issuer], ref.Serial)
+	_, c, ok := r.certificates.find(p.trust.byKey[ref.Issuer], ref.Serial)
 	if !ok {
 		return
 	}
 	if old := mark(c.mark.Load()); !old.revoked() {
 		c.mark.Store(uint32(old | m))
 	}
+}
+
+// withdraw revokes the whole name as the ledger has it. The entry lists the
+// certificates too, but that list was read from a view.
+func (r *Roster) withdraw(n identity.Name, m mark) {
+	r.names.nodes.at(r.names.enter(n)).withdraw(r.certificates.count(), m)
 }
 
 func (r *Roster) suspend(n identity.Name, is bool) {

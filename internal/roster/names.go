@@ -13,7 +13,7 @@ import (
 const none = ^uint32(0)
 
 // A node is one name that matters, with the name above it and those below.
-// Readers use name, parent, suspended and groups; the rest is the writer's.
+// Readers use name, parent, suspended, withdrawn and groups; the rest is the writer's.
 type node struct {
 	name      identity.Name
 	groups    atomic.Pointer[[]identity.Group] // its own and those of the names above, sorted; nil for none
@@ -21,7 +21,14 @@ type node struct {
 	child     uint32 // the newest name directly below
 	sibling   uint32 // the next older name below the same parent
 	suspended atomic.Bool
+	// withdrawn says that the whole name was revoked: the mark, and above it
+	// the item of the first certificate recorded since.
+	withdrawn atomic.Uint64
 }
+
+// withdraw revokes every certificate of the name, and of all below it, that
+// was recorded before item next.
+func (n *node) withdraw(next uint32, m mark) { n.withdrawn.Store(uint64(next)<<32 | uint64(m)) }
 
 func (n *node) allGroups() []identity.Group {
 	if g := n.groups.Load(); g != nil {
@@ -65,6 +72,19 @@ func (n *names) suspender(i uint32) (identity.Name, bool) {
 		i = node.parent
 	}
 	return identity.Name{}, false
+}
+
+// withdrawal returns the mark of the nearest name at or above item i that was
+// revoked as a whole after the certificate of that item was recorded.
+func (n *names) withdrawal(i, certificate uint32) (mark, bool) {
+	for i != none {
+		node := n.nodes.at(i)
+		if w := node.withdrawn.Load(); certificate < uint32(w>>32) {
+			return mark(uint32(w)), true
+		}
+		i = node.parent
+	}
+	return 0, false
 }
 
 // enter returns the item of name, which it adds, with all names above it,

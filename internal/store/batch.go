@@ -17,7 +17,8 @@ type lane struct {
 	conn    *sql.Conn
 	session *session
 	tail    *tail  // nil until it is read, and after every doubt
-	least   uint64 // the ledger was this long already
+	known   bool   // told holds something
+	told    uint64 // how much of the ledger Committed knows of
 }
 
 // A tail is the end of the ledger: all that appending needs to know.
@@ -37,7 +38,7 @@ func (l *lane) close() {
 	}
 	l.session.close()
 	_ = l.conn.Raw(func(any) error { return driver.ErrBadConn })
-	*l = lane{least: l.least}
+	*l = lane{known: l.known, told: l.told}
 }
 
 // A batch is one transaction that several Updates share.
@@ -109,17 +110,38 @@ func (b *batch) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if head.Size < b.lane.least {
-		return b.damaged("the ledger has %d entries and had %d a moment ago: somebody put an older file in place, stop postern and put the newer one back", head.Size, b.lane.least)
+	if b.lane.known && head.Size < b.lane.told {
+		return b.damaged("the ledger has %d entries and had %d a moment ago: somebody put an older file in place, stop postern and put the newer one back", head.Size, b.lane.told)
 	}
 	if t := b.lane.tail; t == nil || t.head.Size != head.Size || t.head.Root != head.Root || t.head.Epoch != head.Epoch {
 		if b.lane.tail, err = b.readTail(ctx, r, head); err != nil {
 			return err
 		}
 	}
+	if b.lane.known && head.Size > b.lane.told {
+		if err := b.catchUp(ctx, r, head); err != nil {
+			return err
+		}
+	}
+	b.lane.known, b.lane.told = true, head.Size
 	b.tail = *b.lane.tail
 	b.first = head.Size
 	b.state = state{epoch: head.Epoch, newest: b.tail.newest}
+	return nil
+}
+
+// catchUp tells of entries that are there though we did not see them commit:
+// the disk reported an error and had written them all the same, or another
+// process was at work.
+func (b *batch) catchUp(ctx context.Context, r reader, head Head) error {
+	var missed []ledger.Entry
+	for e, err := range r.Entries(ctx, b.lane.told) {
+		if err != nil {
+			return err
+		}
+		missed = append(missed, e)
+	}
+	b.store.tell(b.lane.told, missed, head)
 	return nil
 }
 
@@ -184,7 +206,7 @@ func (b *batch) finish() error {
 		return b.broken
 	}
 	b.store.copies.drop(kept)
-	*b.lane.tail, b.lane.least = b.tail, b.tail.head.Size
+	*b.lane.tail = b.tail
 	return nil
 }
 

@@ -48,8 +48,8 @@ func fillAndFree(t *testing.T, d disk) {
 	s := openAt(t, filepath.Join(d.dir, "postern.db"), d.options)
 	newWorld(t).begin(t, s)
 	acknowledged := fill(t, s)
-	for i := range 3 {
-		flood := make([]ledger.Body, 3000)
+	for i := range 2 {
+		flood := make([]ledger.Body, 2000)
 		for j := range flood {
 			flood[j] = large(fmt.Sprint("flood ", i, j))
 		}

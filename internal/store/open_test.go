@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,7 +178,9 @@ func TestAnUpgradeThatFailsLeavesTheOldSchema(t *testing.T) {
 }
 
 func TestAnotherProcessHoldsTheDatabase(t *testing.T) {
-	_, s := started(t)
+	var j journal
+	s := openAt(t, filepath.Join(t.TempDir(), "postern.db"), Options{Committed: j.committed})
+	newWorld(t).begin(t, s)
 	s2, err := Open(t.Context(), s.Path(), Options{Signer: signer, connected: func(c *session) error {
 		_, err := c.exec(context.Background(), "PRAGMA busy_timeout = 50")
 		return err
@@ -192,7 +195,10 @@ func TestAnotherProcessHoldsTheDatabase(t *testing.T) {
 		return nil
 	}))
 	update(t, s2, ledger.IdentityCreated{Name: name("anna")})
-	update(t, s, ledger.IdentityCreated{Name: name("carl")}) // notices what the other wrote
+	update(t, s, ledger.IdentityCreated{Name: name("carl")})
+	if !slices.Equal(marshalled(j.entries), marshalled(bodies(t, s))) || j.gap {
+		t.Errorf("Committed was not told what the other one wrote (gap %v)", j.gap)
+	}
 	sound(t, s)
 }
 

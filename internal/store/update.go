@@ -113,12 +113,18 @@ func (s *Store) batch(first *call) {
 	}
 	err = b.finish()
 	if err == nil && len(b.entries) > 0 {
-		s.vouched.follow(b.entries)
-		if s.options.Committed != nil {
-			s.options.Committed(b.first, b.entries, b.head)
-		}
+		s.tell(b.first, b.entries, b.head)
 	}
 	b.answer(err)
+}
+
+// tell makes what was committed known in this process.
+func (s *Store) tell(first uint64, entries []ledger.Entry, head Head) {
+	s.vouched.follow(entries)
+	if s.options.Committed != nil {
+		s.options.Committed(first, entries, head)
+	}
+	s.lane.told = head.Size
 }
 
 // next returns a call that waits already, or nil.
