@@ -86,10 +86,9 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 // A maker is one run of Init.
 type maker struct {
 	InitOptions
-	stage     string // where everything is built
-	root      *x509.Certificate
-	rootKey   crypto.Signer
-	ledgerKey ed25519.PrivateKey
+	stage   string // where everything is built
+	root    *x509.Certificate
+	rootKey crypto.Signer
 	// step, if set, is told of every step that is done; a test stops there.
 	step func(what string)
 }

@@ -1,3 +1,6 @@
+// Package authority decides who is certified for what, has the ledger record
+// it, and signs. Everything that changes trust goes through its Service; Init
+// makes a new authority. One function signs.
 package authority
 
 import (

@@ -50,9 +50,9 @@ type RenewRequest struct {
 // An InviteRequest asks for a one-time code.
 type InviteRequest struct {
 	Name    identity.Name  `json:"name"`
-	Profile string         `json:"profile"`         // "" means device
-	TTL     time.Duration  `json:"ttl,omitempty"`   // zero: 15 minutes, 24 hours for service
-	Group   identity.Group `json:"group,omitempty"` // joined on use; zero for none
+	Profile string         `json:"profile"`        // "" means device
+	TTL     time.Duration  `json:"ttl,omitempty"`  // zero: 15 minutes, 24 hours for service
+	Group   identity.Group `json:"group,omitzero"` // joined on use; zero for none
 }
 
 // An Invitation is a code together with what it is good for. The code is a
@@ -61,7 +61,7 @@ type Invitation struct {
 	Code    string         `json:"code"`
 	Name    identity.Name  `json:"name"`
 	Profile string         `json:"profile"`
-	Group   identity.Group `json:"group,omitempty"`
+	Group   identity.Group `json:"group,omitzero"`
 	Expires time.Time      `json:"expires"`
 }
 
@@ -124,7 +124,7 @@ type Invite struct {
 	ID      string         `json:"id"`
 	Name    identity.Name  `json:"name"`
 	Profile string         `json:"profile"`
-	Group   identity.Group `json:"group,omitempty"`
+	Group   identity.Group `json:"group,omitzero"`
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires"`
 	UsedAt  time.Time      `json:"used_at,omitzero"`

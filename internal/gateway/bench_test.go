@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/gob"
@@ -142,7 +143,9 @@ func finish(resp *http.Response) error {
 func (p *loadPlan) keep(c *tls.Config) func() error {
 	if p.H2 {
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true,
-			Dial: func(string, string) (net.Conn, error) { return net.Dial("tcp", p.Addr) }}}
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", p.Addr)
+			}}}
 		return func() error {
 			resp, err := client.Get("https://" + p.Host + p.Path)
 			if err != nil {

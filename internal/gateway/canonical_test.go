@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -297,7 +298,7 @@ func nginxPaths(t *testing.T) *http.Client {
 	for range 200 {
 		if c, err := net.Dial("unix", sock); err == nil {
 			c.Close()
-			return &http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", sock) }}}
+			return &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", sock) }}}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -37,6 +37,9 @@ var (
 	}
 )
 
+// reservedInitials are the letters that reserved fields begin with.
+const reservedInitials = "cfhprstx"
+
 // stripRequest removes from r, in place, every field that only the gateway
 // may send to an upstream, also where nobody is authenticated. It drops
 // fields whose name holds anything but letters, digits and dashes as well:
@@ -69,18 +72,17 @@ func reserved(name string) bool {
 	if name == "" {
 		return true
 	}
-	switch name[0] | 0x20 {
-	case 'x', 'f', 'c', 'r', 's', 't', 'h', 'p':
-	default:
+	first := name[0] | 0x20
+	if strings.IndexByte(reservedInitials, first) < 0 {
 		return false // nearly all fields of nearly all requests end here
 	}
 	for _, known := range reservedNames {
-		if strings.EqualFold(name, known) {
+		if known[0] == first && strings.EqualFold(name, known) {
 			return true
 		}
 	}
 	for _, prefix := range reservedPrefixes {
-		if len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
+		if prefix[0] == first && len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
 			return true
 		}
 	}

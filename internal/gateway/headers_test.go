@@ -56,6 +56,14 @@ func TestNoSpellingOfAForgedFieldSurvives(t *testing.T) {
 	}
 }
 
+func TestReservedInitialsAreThoseOfTheReservedFields(t *testing.T) {
+	for _, name := range append(reservedNames[:], reservedPrefixes[:]...) {
+		if !strings.Contains(reservedInitials, name[:1]) || !reserved(name) {
+			t.Errorf("%s is let through", name)
+		}
+	}
+}
+
 func TestUsualFieldsSurvive(t *testing.T) {
 	usual := []string{
 		"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Content-Length", "Content-Type",

@@ -11,37 +11,6 @@ import (
 	"github.com/postern-project/postern/internal/refusal"
 )
 
-// A Refused is the record of one refusal, as the operator will see it.
-type Refused struct {
-	Reference refusal.Reference `json:"reference,omitzero"`
-	Time      time.Time         `json:"time"`
-	Code      refusal.Code      `json:"code"`
-	// Detail says what exactly was wrong, for the operator.
-	Detail  string `json:"detail,omitzero"`
-	Site    string `json:"site,omitzero"`
-	Host    string `json:"host,omitzero"`
-	Method  string `json:"method,omitzero"`
-	Path    string `json:"path,omitzero"`
-	Address string `json:"address,omitzero"`
-	// Client is what the certificate that was shown says.
-	Client Shown `json:"client,omitzero"`
-	// Suppressed counts the refusals with the same code from the same
-	// network that were not written since the last one that was.
-	Suppressed int `json:"suppressed,omitzero"`
-}
-
-// A Shown is what a refused client's certificate says. None of it need be
-// true: anybody can write a certificate.
-type Shown struct {
-	Name        string    `json:"name,omitzero"`
-	Serial      string    `json:"serial,omitzero"`
-	Subject     string    `json:"subject,omitzero"`
-	Issuer      string    `json:"issuer,omitzero"`
-	IssuerKeyID string    `json:"issuer_key_id,omitzero"`
-	NotBefore   time.Time `json:"not_before,omitzero"`
-	NotAfter    time.Time `json:"not_after,omitzero"`
-}
-
 // JournalOptions sets a journal's bounds. The zero value means the defaults.
 type JournalOptions struct {
 	// Max is how many records are kept, at most; 100,000 by default. Half

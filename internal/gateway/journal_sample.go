@@ -2,12 +2,7 @@ package gateway
 
 import (
 	"net/netip"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -118,69 +113,3 @@ func network(address string) netip.Prefix {
 	}
 	return p
 }
-
-// A ring holds the newest records.
-type ring struct {
-	records []Refused
-	next    int
-}
-
-func newRing(size int) ring { return ring{records: make([]Refused, 0, size)} }
-
-func (r *ring) add(rec Refused) {
-	if len(r.records) < cap(r.records) {
-		r.records = append(r.records, rec)
-		return
-	}
-	r.records[r.next] = rec
-	r.next = (r.next + 1) % len(r.records)
-}
-
-func (r *ring) find(ref refusal.Reference) (Refused, bool) { return findIn(r.records, ref) }
-
-func findIn(list []Refused, ref refusal.Reference) (Refused, bool) {
-	i := slices.IndexFunc(list, func(r Refused) bool { return r.Reference == ref })
-	if i < 0 {
-		return Refused{}, false
-	}
-	return list[i], true
-}
-
-// Bounds of a record's fields, in bytes: what identifies, and what explains.
-const (
-	maxField  = 512
-	maxDetail = 2048
-)
-
-// presentable returns r with every text of it safe to show on a terminal.
-func (r Refused) presentable() Refused {
-	r.Detail = presentable(r.Detail, maxDetail)
-	for _, s := range []*string{
-		(*string)(&r.Code), &r.Site, &r.Host, &r.Method, &r.Path, &r.Address, &r.Client.Name,
-		&r.Client.Serial, &r.Client.Subject, &r.Client.Issuer, &r.Client.IssuerKeyID,
-	} {
-		*s = presentable(*s, maxField)
-	}
-	return r
-}
-
-// presentable escapes what is not printable and shortens what is too long.
-func presentable(s string, limit int) string {
-	long := len(s) > limit
-	if long {
-		for limit > 0 && !utf8.RuneStart(s[limit]) {
-			limit--
-		}
-		s = s[:limit]
-	}
-	if strings.IndexFunc(s, unprintable) >= 0 {
-		quoted := strconv.Quote(s)
-		s = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
-	}
-	if long {
-		s += "…"
-	}
-	return s
-}
-
-func unprintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }

@@ -110,7 +110,7 @@ func TestTheEnd(t *testing.T) {
 	<-s.held
 	time.AfterFunc(100*time.Millisecond, func() { close(release) })
 	begun := time.Now()
-	h.stop()
+	h.end()
 	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}

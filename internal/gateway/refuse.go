@@ -2,15 +2,11 @@ package gateway
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
-	pages "github.com/postern-project/postern/internal/page"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -125,92 +121,4 @@ func shownBy(c *x509.Certificate) Shown {
 		}
 	}
 	return s
-}
-
-// facts are what a visitor is told about the certificate they showed.
-func (c *conn) facts(code refusal.Code) []pages.Row {
-	if len(c.presented) == 0 || !aboutClient(code) {
-		return nil
-	}
-	leaf := c.presented[0]
-	rows := []pages.Row{{Label: "Certificate", Value: leaf.Subject.CommonName}, {Label: "Issued by", Value: leaf.Issuer.CommonName}}
-	switch code {
-	case refusal.Expired:
-		rows = append(rows, pages.Row{Label: "Ended", Value: leaf.NotAfter.UTC().Format(time.RFC1123)})
-	case refusal.NotYetValid:
-		rows = append(rows, pages.Row{Label: "Begins", Value: leaf.NotBefore.UTC().Format(time.RFC1123)})
-	}
-	return rows
-}
-
-// An answer is what a refused visitor gets.
-type answer struct {
-	info      refusal.Info
-	reference refusal.Reference
-	site      string
-	joinURL   string
-	details   []pages.Row
-}
-
-// A problem is an answer for programs (RFC 9457).
-type problem struct {
-	Type      string            `json:"type"`
-	Title     string            `json:"title"`
-	Status    int               `json:"status"`
-	Detail    string            `json:"detail"`
-	Code      refusal.Code      `json:"code"`
-	Reference refusal.Reference `json:"reference,omitzero"`
-	Remedy    string            `json:"remedy"`
-	Join      string            `json:"join,omitempty"`
-}
-
-// write answers with a page for people and problem details for programs. What
-// the answer depends on besides the address is not to be kept by any cache.
-func (a answer) write(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Set-Cookie"} {
-		h.Del(name)
-	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept")
-	switch a.info.Status {
-	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", "30")
-	case http.StatusMethodNotAllowed:
-		if h.Get("Allow") == "" {
-			h.Set("Allow", "GET, HEAD")
-		}
-	}
-	if wantsPage(r) {
-		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL}).Write(w, a.info.Status)
-		return
-	}
-	body, err := json.Marshal(problem{
-		Type: "urn:postern:refusal:" + string(a.info.Code), Title: a.info.Title, Status: a.info.Status, Detail: a.info.Sentence,
-		Code: a.info.Code, Reference: a.reference, Remedy: a.info.VisitorRemedy, Join: a.joinURL,
-	})
-	if err != nil {
-		http.Error(w, a.info.Title, a.info.Status)
-		return
-	}
-	body = append(body, '\n')
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(a.info.Status)
-	w.Write(body)
-}
-
-// wantsPage reports whether the client asks for HTML, as browsers do for what
-// they show and programs do not.
-func wantsPage(r *http.Request) bool {
-	for _, accept := range r.Header["Accept"] {
-		for part := range strings.SplitSeq(accept, ",") {
-			kind, _, _ := strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(kind), "text/html") {
-				return true
-			}
-		}
-	}
-	return false
 }

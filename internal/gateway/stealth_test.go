@@ -162,3 +162,20 @@ func TestOldTLS(t *testing.T) {
 		}
 	}
 }
+
+// Raising a site's oldest TLS cuts the connections that are older.
+func TestOldTLSIsCut(t *testing.T) {
+	w := newWorld(t)
+	site := Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben"), MinVersion: tls.VersionTLS12}
+	h := w.open(Options{}, site)
+	config := w.clientTLS(w.enrol("ben"), site.Host)
+	young := h.mustDial(config)
+	askFor(t, young, site.Host, "/")
+	config.MaxVersion = tls.VersionTLS12
+	old := h.mustDial(config)
+	askFor(t, old, site.Host, "/")
+	site.MinVersion = 0
+	must(t, h.Configure(Config{Sites: []Site{site}}))
+	expect(t, "TLS 1.2", old, false)
+	expect(t, "TLS 1.3", young, true)
+}

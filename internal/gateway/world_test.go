@@ -237,7 +237,8 @@ type house struct {
 	addr    string // of the sites' listener
 	public  string // of the public side's
 	metrics *prometheus.Registry
-	stop    func() // ends both listeners and waits
+	end     func() // ends both listeners and waits
+	stop    func() // end, and closes the gateway
 }
 
 // whoami answers with the name of whoever asks.
@@ -286,9 +287,12 @@ func (w *world) openConfig(o Options, c Config) *house {
 			w.tb.Errorf("serve the public side: %v", err)
 		}
 	})
-	h.stop = sync.OnceFunc(func() {
+	h.end = func() {
 		cancel()
 		running.Wait()
+	}
+	h.stop = sync.OnceFunc(func() {
+		h.end()
 		g.Close()
 	})
 	w.tb.Cleanup(h.stop)

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -51,6 +52,13 @@ func parseHost(s string) (string, error) {
 		return "", fmt.Errorf("host name %q is an address: give it as one, with --ip", s)
 	}
 	ascii, err := idna.Lookup.ToASCII(rest)
+	if err == nil {
+		// Some input, such as what is no UTF-8, only fails the second time.
+		var again string
+		if again, err = idna.Lookup.ToASCII(ascii); err == nil && again != ascii {
+			err = errors.New("it has no form that stays the same: write it in ASCII")
+		}
+	}
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("host name %q: %w", s, err)

@@ -75,6 +75,10 @@ func checkKey(pub crypto.PublicKey, minRSA int) error {
 }
 
 func checkECDSA(pub *ecdsa.PublicKey) error {
+	//lint:ignore SA1019 a key without a point makes every other method panic
+	if pub == nil || pub.X == nil || pub.Y == nil {
+		return weak("it has no point: make a new key")
+	}
 	switch pub.Curve {
 	case elliptic.P256(), elliptic.P384(), elliptic.P521():
 	default:

@@ -138,7 +138,10 @@ func TestBadKeysAreRefusedWithTheirReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	off := *ecdsaKey(t, elliptic.P256())
+	//lint:ignore SA1019 a broken key is what the test needs
 	off.Y = new(big.Int).Xor(off.Y, one)
+	//lint:ignore SA1019 a broken key is what the test needs
+	infinity := &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int), Y: new(big.Int)}
 	cases := map[string]struct {
 		pub  crypto.PublicKey
 		want string
@@ -148,7 +151,11 @@ func TestBadKeysAreRefusedWithTheirReason(t *testing.T) {
 		"Ed25519":                     {edwards, "Ed25519"},
 		"P-224":                       {ecdsaKey(t, elliptic.P224()), "curve"},
 		"a point beside the curve":    {&off, "not on the curve"},
-		"the point at infinity":       {&ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int), Y: new(big.Int)}, "not on the curve"},
+		"the point at infinity":       {infinity, "not on the curve"},
+		"a curve without a point":     {&ecdsa.PublicKey{Curve: elliptic.P256()}, "no point"},
+		"no curve":                    {&ecdsa.PublicKey{}, "no point"},
+		"a nil ECDSA key":             {(*ecdsa.PublicKey)(nil), "no point"},
+		"a nil RSA key":               {(*rsa.PublicKey)(nil), "no modulus"},
 		"no modulus":                  {&rsa.PublicKey{E: 65537}, "no modulus"},
 		"RSA with 1024 bits":          {rsaKey(product(t, prime(t, 512), 1024), 65537), "too short"},
 		"RSA with 2047 bits":          {rsaKey(product(t, prime(t, 1024), 2047), 65537), "too short"},

@@ -7,7 +7,7 @@ import (
 
 // checkRSA looks for the mistakes that have been made with RSA keys.
 func checkRSA(pub *rsa.PublicKey, minBits int) error {
-	if pub.N == nil || pub.N.Sign() <= 0 {
+	if pub == nil || pub.N == nil || pub.N.Sign() <= 0 {
 		return weak("it has no modulus: make a new key")
 	}
 	switch bits := pub.N.BitLen(); {

@@ -42,7 +42,7 @@ func TestAWebSocketOutlivesEveryTimeout(t *testing.T) {
 	ended := make(chan struct{})
 	app := httptest.NewServer(chat(t, ended))
 	defer app.Close()
-	short := 100 * time.Millisecond
+	short := 500 * time.Millisecond
 	front, f := door(t, app.URL, Options{DialTimeout: short, ResponseHeaderTimeout: short, WriteTimeout: short, IdleTimeout: short})
 	c, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(front.URL, "http"), nil)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestAWebSocketOutlivesEveryTimeout(t *testing.T) {
 		if _, data, err := c.Read(t.Context()); err != nil || string(data) != "ben/phone hello" {
 			t.Fatalf("%q %v", data, err)
 		}
-		time.Sleep(3 * short)
+		time.Sleep(short)
 	}
 	c.Close(websocket.StatusNormalClosure, "")
 	select {
