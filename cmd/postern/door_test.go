@@ -30,7 +30,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "postern")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -39,7 +39,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // A door is one data folder with, most of the time, a server running on it.
 type door struct {
-	t    *testing.T
+	t    testing.TB
 	home string // everything of this door lies below it
 	data string
 	addr string // of the sites
@@ -53,7 +53,7 @@ type door struct {
 
 // newDoor prepares a door for the sites given as HOST=DIR|URL; it is not open
 // yet.
-func newDoor(t *testing.T, sites ...string) *door {
+func newDoor(t testing.TB, sites ...string) *door {
 	t.Helper()
 	d := &door{t: t, home: t.TempDir(), addr: freePair(t)}
 	d.data = filepath.Join(d.home, "data")
@@ -69,7 +69,7 @@ func newDoor(t *testing.T, sites ...string) *door {
 }
 
 // freePair returns an address on loopback whose port and the next one are free.
-func freePair(t *testing.T) string {
+func freePair(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

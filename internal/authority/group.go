@@ -15,7 +15,7 @@ func (s *Service) ChangeGroup(ctx context.Context, c GroupChange) error {
 	if c.Group.IsZero() || len(c.Add)+len(c.Remove) == 0 {
 		return refuse(CodeBadRequest, "a group looks like family, its members like ben/phone", "a change of a group needs the group and names")
 	}
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		for _, n := range c.Add {
 			if err := mention(tx, n); err != nil {
 				return err

@@ -95,15 +95,7 @@ func domain(t testing.TB) identity.TrustDomain {
 func newHouse(t testing.TB, kind keys.Kind) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), clock: &clock{}, log: newTape()}
-	for path, data := range freshFolder(t, kind) {
-		path = filepath.Join(h.dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	restore(t, h.dir, freshFolder(t, kind))
 	h.open()
 	return h
 }
@@ -122,20 +114,11 @@ func freshFolder(t testing.TB, kind keys.Kind) map[string][]byte {
 	if fresh.byKind[kind] != nil {
 		return fresh.byKind[kind]
 	}
-	dir, files := t.TempDir(), map[string][]byte{}
+	dir := t.TempDir()
 	if _, err := Init(t.Context(), InitOptions{Dir: dir, TrustDomain: domain(t), KeyKind: kind}); err != nil {
 		t.Fatal(err)
 	}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		files[strings.TrimPrefix(path, dir)], err = os.ReadFile(path)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := picture(t, dir)
 	if fresh.byKind == nil {
 		fresh.byKind = map[keys.Kind]map[string][]byte{}
 	}

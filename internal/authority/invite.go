@@ -35,7 +35,7 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 	}
 	code := invite.New()
 	expires := s.now().Add(ttl).UTC().Truncate(time.Millisecond)
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	err = s.update(ctx, func(tx *store.Tx) error {
 		if err := inGoodStanding(ctx, tx, r.Name); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) error { return s.spend(ctx, tx, hash, d) })
+	err = s.update(ctx, func(tx *store.Tx) error { return s.spend(ctx, tx, hash, d) })
 	if CodeOf(err) == CodeSpent {
 		// Another request with this code came first, maybe for this key.
 		if row, err = s.store.Invite(ctx, hash); err != nil {

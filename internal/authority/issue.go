@@ -66,7 +66,7 @@ func (s *Service) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	if err := s.store.Update(ctx, func(tx *store.Tx) error { return d.record(ctx, tx) }); err != nil {
+	if err := s.update(ctx, func(tx *store.Tx) error { return d.record(ctx, tx) }); err != nil {
 		return Issued{}, err
 	}
 	return s.finish(ctx, d)

@@ -18,6 +18,7 @@ import (
 	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/profile"
+	"github.com/postern-project/postern/internal/store"
 )
 
 func TestIssuedCertificateIsWhatWasDecided(t *testing.T) {
@@ -207,4 +208,19 @@ func TestCertificatesNeverOutliveTheirIssuer(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "clock") {
 		t.Errorf("an expired issuer signed, or the error does not speak of the clock: %v", err)
 	}
+}
+
+func TestAReadOnlyStoreIssuesNothing(t *testing.T) {
+	h := newHouse(t, "")
+	readOnly, err := store.Open(t.Context(), h.store.Path(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	s, err := Open(t.Context(), Options{Dir: h.dir, Store: readOnly, Roster: h.roster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Issue(t.Context(), IssueRequest{Name: named(t, "ben"), PublicKey: newSPKI(t)})
+	wantCode(t, err, CodeReadOnly)
 }

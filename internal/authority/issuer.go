@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
@@ -18,11 +19,26 @@ type issuer struct {
 	roster.Issuer
 	// key signs certificates. Only the function sign uses it.
 	key crypto.Signer
-	// understudy is a throw-away key of the same kind, and stage the issuer's
-	// certificate as if it were that key's: what they sign has the very bytes
-	// that the issuer will sign, and the signature is worth nothing.
-	understudy crypto.Signer
-	stage      *x509.Certificate
+	// understudy is made at the first use, for RSA takes its time.
+	understudy func() (understudy, error)
+}
+
+// An understudy is a throw-away key of the issuer's kind, and the issuer's
+// certificate as if it were that key's: what they sign has the very bytes that
+// the issuer will sign, and the signature is worth nothing.
+type understudy struct {
+	crypto.Signer
+	stage *x509.Certificate
+}
+
+func newUnderstudy(of *x509.Certificate) (understudy, error) {
+	throwAway, err := keys.Like(of.PublicKey)
+	if err != nil {
+		return understudy{}, err
+	}
+	stage := *of
+	stage.PublicKey = throwAway.Public()
+	return understudy{throwAway, &stage}, nil
 }
 
 // loadIssuers reads the keys of the issuers that the ledger trusts.
@@ -53,13 +69,9 @@ func loadIssuer(dir string, known roster.Issuer) (*issuer, error) {
 	if pub, ok := known.Certificate.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
 		return nil, fmt.Errorf("the key in %s does not belong to the issuer's certificate: put the right one back", path)
 	}
-	understudy, err := keys.Like(key.Public())
-	if err != nil {
-		return nil, err
-	}
-	stage := *known.Certificate
-	stage.PublicKey = understudy.Public()
-	return &issuer{Issuer: known, key: key, understudy: understudy, stage: &stage}, nil
+	return &issuer{Issuer: known, key: key, understudy: sync.OnceValues(func() (understudy, error) {
+		return newUnderstudy(known.Certificate)
+	})}, nil
 }
 
 func useOf(u profile.Usage) ledger.Use {

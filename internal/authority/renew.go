@@ -35,7 +35,7 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	err = s.update(ctx, func(tx *store.Tx) error {
 		// Read again: a revocation may have come in between.
 		old, err := tx.CertificateByRef(ctx, r.Ref)
 		if err != nil {

@@ -24,7 +24,7 @@ func (s *Service) Revoke(ctx context.Context, r RevokeRequest) (Revocation, erro
 		return Revocation{}, badRequest(err)
 	}
 	var done Revocation
-	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err := s.update(ctx, func(tx *store.Tx) (err error) {
 		if r.Serial.IsZero() {
 			done, err = s.revokeName(ctx, tx, r.Name, r.Reason)
 		} else {

@@ -73,3 +73,12 @@ func (s *Service) TrustDomain() identity.TrustDomain { return s.domain }
 
 // Root returns the root certificate, DER.
 func (s *Service) Root() []byte { return s.root.Raw }
+
+// update runs f in a transaction of the store.
+func (s *Service) update(ctx context.Context, f func(*store.Tx) error) error {
+	err := s.store.Update(ctx, f)
+	if errors.Is(err, store.ErrReadOnly) {
+		return &Error{Code: CodeReadOnly, Msg: err.Error(), Hint: "give postern a data folder that it can write to"}
+	}
+	return err
+}

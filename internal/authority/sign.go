@@ -45,7 +45,11 @@ func sign(rehearsed *x509.Certificate, by *issuer) (*x509.Certificate, error) {
 // rehearse encodes a certificate with the signature of the issuer's
 // throw-away key. Its to-be-signed part is final.
 func rehearse(template *x509.Certificate, as *issuer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, as.stage, template.PublicKey, as.understudy)
+	u, err := as.understudy()
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, u.stage, template.PublicKey, u.Signer)
 	if err != nil {
 		return nil, fmt.Errorf("encode certificate: %w", err)
 	}

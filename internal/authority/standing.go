@@ -14,7 +14,7 @@ import (
 // can be suspended too.
 func (s *Service) Suspend(ctx context.Context, n identity.Name) error {
 	changed := false
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		if err := known(ctx, tx, n); err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (s *Service) Suspend(ctx context.Context, n identity.Name) error {
 // error that tells which.
 func (s *Service) Reinstate(ctx context.Context, n identity.Name) error {
 	changed := false
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		row, err := tx.Identity(ctx, n)
 		if err != nil {
 			return notFound(err, unknownName(n))

@@ -17,7 +17,7 @@ import (
 func newCheck(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [FILE]",
-		Short: "Is postern.yaml right",
+		Short: "Say what is wrong with postern.yaml",
 		Long: `Read the configuration as 'postern up' would and say everything that is wrong
 with it, and what is allowed but hardly meant. Groups are looked up in the data
 folder when there is one.`,

@@ -26,7 +26,7 @@ Flags:
 {{flags .LocalNonPersistentFlags}}{{end}}{{if or .HasAvailablePersistentFlags .HasAvailableInheritedFlags}}
 Everywhere:
 {{flags .PersistentFlags}}{{flags .InheritedFlags}}{{end}}{{if .HasAvailableSubCommands}}
-'{{.CommandPath}} COMMAND --help' tells more about one.
+'{{.CommandPath}} COMMAND --help' tells more about a command.
 {{end}}`
 
 const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
@@ -91,6 +91,9 @@ func flagLines(set *pflag.FlagSet) string {
 			return
 		}
 		value, text := pflag.UnquoteUsage(f)
+		if f.Name == "help" {
+			text = "show this"
+		}
 		name := "--" + f.Name
 		if value != "" {
 			name += " " + value

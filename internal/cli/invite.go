@@ -152,7 +152,7 @@ func (a *app) drawInvitation(w io.Writer, v invitation, link invite.Link) {
 	host, _ := link.Host()
 	switch {
 	case onlyHere(host):
-		say(w, "A phone cannot open %s: it needs a host name or address of this machine that\nit can reach (--site HOST=…), and a public certificate or the root installed.", link.Base)
+		say(w, "A phone cannot open %s. It needs a host name or address\nof this machine that it can reach (--site HOST=…), and a public certificate or\nthe root installed by hand.", link.Base)
 	case a.StdoutTerminal:
 		say(w, "On a phone, point the camera at this:\n")
 		if err := drawQR(w, v.Link); err != nil {

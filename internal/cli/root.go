@@ -53,8 +53,8 @@ func Main(ctx context.Context, env Env) int {
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postern",
-		Short:         "A private door to your own services: certificates are the keys",
-		Long:          "Postern is a private certificate authority and a gateway that lets in only the\ndevices and services on your list.",
+		Short:         "A private door to your own services",
+		Long:          "Postern is a private certificate authority and a gateway that lets in only the\ndevices and services on your list. To see it at work:\n\n  postern up --site localhost=FOLDER",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,

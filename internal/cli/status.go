@@ -23,7 +23,7 @@ func newStatus(a *app) *cobra.Command {
 	var wait lifetime
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Is it up and well",
+		Short: "Is it up and well?",
 		Long: `Say what the running server serves, how its ledger stands, and what somebody
 should do about it. Exit code 0 means that the gateway answers.`,
 		Example: "  postern status --wait 10s && curl …",

@@ -41,7 +41,7 @@ func thisBuild() build {
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "What is this binary",
+		Short: "Which postern this is",
 		Args:  arguments(0, 0, "", ""),
 		RunE: func(*cobra.Command, []string) error {
 			b := thisBuild()

@@ -69,12 +69,15 @@ func (l *listener) welcome(c *conn, t *tls.Conn) {
 // mayEnter judges a connection to a stealthy site as a whole, once more and
 // this time with consequences, before it can ask for anything.
 func (g *Gateway) mayEnter(c *conn) bool {
-	d := g.table.Load().of(c)
-	if d == nil || d.public || !d.site.Stealth {
+	if d := g.table.Load().of(c); d == nil || d.public || !d.site.Stealth {
 		return true // a door that is gone is told in HTTP
 	}
-	c.asked.Store(true)
-	v := g.judge(c, g.table.Load().doors[c.host].site.List, g.now())
+	c.asked.Store(true) // before the list is read: from here on changes cut c
+	d := g.table.Load().of(c)
+	if d == nil {
+		return false
+	}
+	v := g.judge(c, d.site.List, g.now())
 	if v.code != "" {
 		g.refuseHandshake(c, v, "")
 	}

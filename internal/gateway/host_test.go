@@ -294,3 +294,37 @@ func (s *h2) frame() (kind byte, stream uint32, payload []byte) {
 	must(s.tb, err)
 	return head[3], uint32(head[5])<<24 | uint32(head[6])<<16 | uint32(head[7])<<8 | uint32(head[8]), payload
 }
+
+// An addressed is a connection that was made to an address.
+type addressed struct {
+	net.Conn
+	local net.Addr
+}
+
+func (a addressed) LocalAddr() net.Addr { return a.local }
+
+// I4: without a name, the address that was dialled is the name, in one
+// spelling for IPv4, IPv6 and IPv4 inside of IPv6.
+func TestTheAddressIsTheNameWithoutSNI(t *testing.T) {
+	for sentence, c := range map[string]struct{ sni, local, want string }{
+		"IPv4":                      {"", "192.0.2.1:8443", "192.0.2.1"},
+		"IPv6":                      {"", "[2001:DB8::1]:8443", "2001:db8::1"},
+		"IPv6 written long":         {"", "[2001:db8:0:0:0:0:0:1]:8443", "2001:db8::1"},
+		"IPv4 on an IPv6 socket":    {"", "[::ffff:192.0.2.1]:8443", "192.0.2.1"},
+		"an address with a zone":    {"", "[fe80::1%eth0]:8443", ""},
+		"a socket without address":  {"", "/run/postern.sock", ""},
+		"a name beside the address": {"PW.example.com", "192.0.2.1:8443", "pw.example.com"},
+		"a name that is none":       {"pw..example.com", "192.0.2.1:8443", ""},
+		"a name with a port":        {"pw.example.com:8443", "192.0.2.1:8443", "pw.example.com"},
+	} {
+		local := textAddr(c.local)
+		if got := wanted(&tls.ClientHelloInfo{ServerName: c.sni, Conn: addressed{local: local}}); got != c.want {
+			t.Errorf("%s: %q, want %q", sentence, got, c.want)
+		}
+	}
+}
+
+type textAddr string
+
+func (textAddr) Network() string  { return "tcp" }
+func (a textAddr) String() string { return string(a) }
