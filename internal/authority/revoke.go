@@ -78,8 +78,15 @@ func (s *Service) revokeName(ctx context.Context, tx *store.Tx, n identity.Name,
 	return done, nil
 }
 
-// withdraw appends the revocation of refs and returns their records.
+// withdraw appends the revocation of refs and returns their records. A whole
+// name is revoked by an entry of its own, also when the view lists nothing: it
+// ends what the ledger holds and not what a table shows.
 func (s *Service) withdraw(ctx context.Context, tx *store.Tx, n identity.Name, refs []ledger.Ref, why ledger.Reason) (Revocation, error) {
+	if len(refs) == 0 && !n.IsZero() {
+		if err := tx.Append(ledger.CertificatesRevoked{Name: n, Reason: why}); err != nil {
+			return Revocation{}, err
+		}
+	}
 	for chunk := range slices.Chunk(refs, maxRefs) {
 		if err := tx.Append(ledger.CertificatesRevoked{Name: n, Reason: why, Certificates: chunk}); err != nil {
 			return Revocation{}, err

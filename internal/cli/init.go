@@ -17,6 +17,8 @@ import (
 // defaultTrustDomain is the namespace of whoever named none.
 const defaultTrustDomain = "postern.internal"
 
+const trustDomainUsage = "the namespace of all names, `DOMAIN`, fixed by the first start (default " + defaultTrustDomain + ")"
+
 // passphraseVariable names the file that holds a passphrase of the
 // operator's own for the root key.
 const passphraseVariable = "POSTERN_ROOT_PASSPHRASE_FILE"
@@ -39,7 +41,7 @@ write it to a file that only you can read and name that file in
 			return a.init(c.Context(), domain, key)
 		},
 	}
-	c.Flags().StringVar(&domain, "trust-domain", "", "the namespace of all names, `DOMAIN`, fixed for ever (default "+defaultTrustDomain+")")
+	c.Flags().StringVar(&domain, "trust-domain", "", trustDomainUsage)
 	c.Flags().StringVar(&key, "key", "", "the `KIND` of the issuers' keys: ecdsa-p256, ecdsa-p384 or rsa-3072")
 	return c
 }
@@ -54,15 +56,8 @@ func (a *app) init(ctx context.Context, domain, key string) error {
 			return &UsageError{err, ""}
 		}
 	}
-	if domain != "" {
-		wanted, err := identity.ParseTrustDomain(domain)
-		if err != nil {
-			return &UsageError{err, "a trust domain looks like example.com"}
-		}
-		if !zero(conf.TrustDomain) && conf.TrustDomain != wanted {
-			return usage("drop one of the two", "--trust-domain says %s and %s says %s", wanted, conf.File, conf.TrustDomain)
-		}
-		conf.TrustDomain = wanted
+	if conf, err = conf.WithTrustDomain(domain); err != nil {
+		return &UsageError{err, ""}
 	}
 	lock, err := api.Hold(ctx, a.data(), api.DefaultWait)
 	if err != nil {

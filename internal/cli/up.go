@@ -23,7 +23,10 @@ import (
 const lockWait = 5 * time.Second
 
 // upFlags are what 'up' adds to the configuration file.
-type upFlags struct{ listen, sites []string }
+type upFlags struct {
+	listen, sites []string
+	domain        string
+}
 
 func newUp(a *app) *cobra.Command {
 	var flags upFlags
@@ -44,6 +47,7 @@ device. A site from --site lets in everybody who is enrolled.`,
 		},
 	}
 	c.Flags().StringArrayVar(&flags.sites, "site", nil, "serve `HOST=DIR|URL`; may be repeated")
+	c.Flags().StringVar(&flags.domain, "trust-domain", "", trustDomainUsage)
 	c.Flags().StringArrayVar(&flags.listen, "listen", nil, "the `ADDRESS` of the sites (default :8443); the public side takes the next port; may be repeated")
 	return c
 }
@@ -53,6 +57,9 @@ func (a *app) upConfig(flags upFlags) (config.Config, []config.Warning, error) {
 	c, _, err := a.config()
 	if err != nil {
 		return config.Config{}, nil, err
+	}
+	if c, err = c.WithTrustDomain(flags.domain); err != nil {
+		return config.Config{}, nil, &UsageError{err, ""}
 	}
 	if c, err = c.WithListen(flags.listen); err != nil {
 		return config.Config{}, nil, &UsageError{err, ""}

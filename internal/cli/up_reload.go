@@ -25,8 +25,8 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d := conf.TrustDomain; !zero(d) && d != s.house.Roster.TrustDomain() {
-		return withHint(fmt.Errorf("%s says trust_domain %s, and the ledger was begun for %s", conf.File, d, s.house.Roster.TrustDomain()),
-			"the trust domain is fixed by the first start: correct the file, or use another --data folder")
+		return withHint(fmt.Errorf("the trust domain is to be %s, and the ledger was begun for %s", d, s.house.Roster.TrustDomain()),
+			"it is fixed by the first start: correct trust_domain or --trust-domain, or use another --data folder")
 	}
 	if err := conf.CheckGroups(s.house.Roster.HasGroup); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/rule"
 )
 
@@ -49,6 +50,23 @@ func (s Site) place(file string) string {
 		return "named by another --site"
 	}
 	return fmt.Sprintf("in %s, line %d,", file, s.at.line)
+}
+
+// WithTrustDomain returns c for the trust domain that a flag names; "" names
+// none. A file that names another one is an error.
+func (c Config) WithTrustDomain(s string) (Config, error) {
+	if s == "" {
+		return c, nil
+	}
+	d, err := identity.ParseTrustDomain(s)
+	if err != nil {
+		return Config{}, &Error{Msg: "--trust-domain: " + err.Error(), Hint: "a trust domain looks like example.com"}
+	}
+	if c.TrustDomain != (identity.TrustDomain{}) && c.TrustDomain != d {
+		return Config{}, &Error{Msg: fmt.Sprintf("--trust-domain says %s and %s says %s", d, c.File, c.TrustDomain), Hint: "drop one of the two"}
+	}
+	c.TrustDomain = d
+	return c, nil
 }
 
 // WithListen returns c listening on the addresses that flags name, in place of

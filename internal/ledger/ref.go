@@ -27,9 +27,9 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	return err
 }
 
-// A KeyID identifies an issuer's key: the SHA-256 of its SubjectPublicKeyInfo.
-// The subject key identifier in a certificate is its first twenty bytes (RFC
-// 7093 section 2, method 1).
+// A KeyID identifies an issuer's key: the SHA-256 of its whole
+// SubjectPublicKeyInfo, DER. It is not the subject key identifier that stands
+// in certificates (RFC 7093 section 2, method 1), which is shorter.
 type KeyID = Hash
 
 // MaxSerial is the longest serial number in bytes (RFC 5280 section 4.1.2.2).
