@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -68,25 +69,34 @@ func newDoor(t testing.TB, sites ...string) *door {
 	return d
 }
 
-// freePair returns an address on loopback whose port and the next one are free.
+// freePair returns an address on loopback whose port and the next one are
+// free. It stays below the ports that the system gives to outgoing connections.
 func freePair(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		l.Close()
-		if err != nil {
-			continue
-		}
-		next.Close()
-		return fmt.Sprintf("127.0.0.1:%d", port)
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no two neighbouring ports are free")
-	return ""
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+func freePort() (int, error) {
+	for range 100 {
+		port := 10000 + rand.IntN(20000)
+		if free(port) && free(port+1) {
+			return port, nil
+		}
+	}
+	return 0, errors.New("no two neighbouring ports are free")
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 func (d *door) port() string { _, p, _ := net.SplitHostPort(d.addr); return p }

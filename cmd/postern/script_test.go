@@ -12,10 +12,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"csr":       csr,
 			"mode":      mode,
 			"code":      code,
+			"until":     until,
 		},
 	})
 }
@@ -103,13 +104,12 @@ func field(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprint(value))
 }
 
-// port VAR... sets variables to ports that are free.
+// port VAR... sets variables to ports that are free together with the next one.
 func port(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := freePort()
 		ts.Check(err)
-		defer l.Close()
-		ts.Setenv(name, fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+		ts.Setenv(name, fmt.Sprint(port))
 	}
 }
 
@@ -163,4 +163,18 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(got) != args[0] {
 		ts.Fatalf("exit code %d, not %s", got, args[0])
 	}
+}
+
+// until PATTERN PROGRAM... runs a program again and again until its output
+// matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		ts.Exec(args[1], args[2:]...)
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("%s never matched %s", args[1:], args[0])
 }
