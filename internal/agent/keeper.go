@@ -35,8 +35,9 @@ type Issue func(ctx context.Context, spki []byte) (chain [][]byte, err error)
 type Options struct {
 	Log *slog.Logger     // nil discards
 	Now func() time.Time // nil is time.Now
-	// Fits reports whether a certificate found in the folder still is what is
-	// wanted, such as for the same hosts. Nil takes any.
+	// Fits reports whether a certificate, found in the folder or in use, still
+	// is what is wanted: for the same hosts, and not revoked. One that does not
+	// fit is replaced within a minute. Nil takes any.
 	Fits func(leaf *x509.Certificate) bool
 }
 
@@ -123,13 +124,13 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// refresh renews the certificate if it is due.
+// refresh renews the certificate if it is due or does not fit any more.
 func (k *Keeper) refresh(ctx context.Context) error {
 	k.renewing.Lock()
 	defer k.renewing.Unlock()
 	// Round strips the monotonic reading, which stands still while the machine
 	// sleeps.
-	if h := k.current.Load(); h != nil && k.now().Round(0).Before(h.due) {
+	if h := k.current.Load(); h != nil && k.now().Round(0).Before(h.due) && k.fits(h.tls.Leaf) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)

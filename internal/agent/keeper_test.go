@@ -137,6 +137,29 @@ func TestKeeperRenewsAfterTheMachineSleptPastExpiry(t *testing.T) {
 	})
 }
 
+// A certificate in use that was revoked is replaced within a minute.
+func TestKeeperReplacesWhatDoesNotFitAnyMore(t *testing.T) {
+	dir, m := t.TempDir(), newMint(t)
+	synctest.Test(t, func(t *testing.T) {
+		var revoked sync.Map // serial numbers
+		fits := func(leaf *x509.Certificate) bool { _, is := revoked.Load(leaf.SerialNumber.Int64()); return !is }
+		k := keeper(t, dir, m.issue, Options{Fits: fits})
+		defer run(t, k)()
+		synctest.Wait()
+		first := k.Get()
+		time.Sleep(time.Hour)
+		if k.Get() != first {
+			t.Fatal("replaced although it fits")
+		}
+		revoked.Store(first.Leaf.SerialNumber.Int64(), true)
+		time.Sleep(checkEvery + time.Second)
+		synctest.Wait()
+		if k.Get() == first {
+			t.Error("a minute later the revoked certificate is still in use")
+		}
+	})
+}
+
 func TestKeeperTriesAgainEveryMinute(t *testing.T) {
 	dir, m := t.TempDir(), newMint(t)
 	synctest.Test(t, func(t *testing.T) {

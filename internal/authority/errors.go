@@ -23,6 +23,7 @@ const (
 	CodeSuspended      = "suspended"
 	CodeRevoked        = "revoked"
 	CodeReadOnly       = "read-only"
+	CodeRateLimited    = "rate-limited"
 )
 
 // An Error is a refusal by the authority, with a meaning that survives the

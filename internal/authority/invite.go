@@ -29,6 +29,9 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 	if r.Name.IsZero() {
 		return Invitation{}, refuse(CodeBadRequest, "a name looks like ben/phone or services/checkout", "no name is given")
 	}
+	if err := place(r.Name, viaInvite); err != nil {
+		return Invitation{}, err
+	}
 	p, ttl, err := inviteTerms(r)
 	if err != nil {
 		return Invitation{}, err

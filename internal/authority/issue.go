@@ -77,6 +77,9 @@ func (s *Service) draft(want decision) (*draft, error) {
 	if want.name.IsZero() {
 		return nil, refuse(CodeBadRequest, "a name looks like ben/phone or services/checkout", "no name is given")
 	}
+	if err := place(want.name, want.via); err != nil {
+		return nil, err
+	}
 	p, err := findProfile(want.profile)
 	if err != nil {
 		return nil, err

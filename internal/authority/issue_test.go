@@ -28,7 +28,7 @@ func TestIssuedCertificateIsWhatWasDecided(t *testing.T) {
 			for _, r := range []IssueRequest{
 				{Name: named(t, "ben/phone")},
 				{Name: named(t, "services/checkout"), Profile: "service", Via: "sign"},
-				{Name: named(t, "door"), Profile: "server", DNSNames: []string{"PW.example.com."}, IPs: []netip.Addr{netip.MustParseAddr("::1")}, Via: "self"},
+				{Name: named(t, "sites/door"), Profile: "server", DNSNames: []string{"PW.example.com."}, IPs: []netip.Addr{netip.MustParseAddr("::1")}, Via: "self"},
 				{Name: named(t, "ops/anna"), Profile: "admin", Lifetime: time.Hour},
 			} {
 				r.PublicKey = newSPKI(t)

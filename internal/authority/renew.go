@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 	"github.com/postern-project/postern/internal/store"
@@ -45,6 +46,9 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 			return err
 		}
 		if err := noSuccessorRevoked(ctx, tx, old); err != nil {
+			return err
+		}
+		if err := s.unhurried(ctx, tx, old.Name); err != nil {
 			return err
 		}
 		return d.record(ctx, tx)
@@ -86,6 +90,30 @@ func (s *Service) hostsOf(ctx context.Context, old store.CertificateRow) (dns []
 		return nil, nil, notFound(err, refuse(CodeNotFound, "use 'postern issue'", "no copy of certificate %s is kept", old.Serial))
 	}
 	return c.DNSNames, addrs(c.IPAddresses), nil
+}
+
+// renewalsPerHour bounds what one name can add to the ledger by itself. Many
+// machines that share a name renew at times of their own choosing.
+const renewalsPerHour = 60
+
+// unhurried refuses a name that has renewed too often within the last hour.
+func (s *Service) unhurried(ctx context.Context, tx *store.Tx, n identity.Name) error {
+	recent, since := 0, s.now().Add(-time.Hour)
+	for row, err := range tx.Certificates(ctx, store.Filter{Name: n, Limit: 4 * renewalsPerHour}) { // newest first
+		if err != nil {
+			return err
+		}
+		if row.IssuedAt.Before(since) {
+			break
+		}
+		if row.Via == viaRenew {
+			recent++
+		}
+	}
+	if recent >= renewalsPerHour {
+		return refuse(CodeRateLimited, "wait an hour", "%s has renewed %d times within an hour", n, recent)
+	}
+	return nil
 }
 
 // noSuccessorRevoked refuses a certificate from which one was renewed that is

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -246,4 +247,49 @@ func TestSuspensionIsLifted(t *testing.T) {
 	wantCode(t, h.Suspend(t.Context(), named(t, "bem")), CodeNotFound)
 	wantCode(t, h.Reinstate(t.Context(), named(t, "bem")), CodeNotFound)
 	h.verify()
+}
+
+// Somebody who may write to the database marks the row as if it were dealt
+// with: revoking the name ends the certificate all the same.
+func TestRevokingANameEndsWhatTheTableHides(t *testing.T) {
+	h := newHouse(t, keys.ECDSAP256)
+	i := h.issue("ben/laptop")
+	h.tamper("UPDATE certificate SET revoked_at = 1, reason = 0")
+	if done := h.revokeName("ben"); len(done.Certificates) != 0 {
+		t.Fatalf("the table hid nothing: %v", done.Certificates)
+	}
+	if code := h.judge(i); code != refusal.Revoked {
+		t.Errorf("the roster says %q", code)
+	}
+}
+
+// The names of the sites' own certificates are nobody else's, so revoking a
+// person closes no site.
+func TestNamesOfSitesAreTheServersOwn(t *testing.T) {
+	h := newHouse(t, keys.ECDSAP256)
+	for _, name := range []string{"sites", "sites/localhost"} {
+		_, err := h.Invite(t.Context(), InviteRequest{Name: named(t, name)})
+		wantCode(t, err, CodeBadRequest)
+		_, err = h.Issue(t.Context(), IssueRequest{Name: named(t, name), PublicKey: newSPKI(t)})
+		wantCode(t, err, CodeBadRequest)
+	}
+	_, err := h.Issue(t.Context(), IssueRequest{Name: named(t, "ben"), PublicKey: newSPKI(t), Profile: "server", DNSNames: []string{"localhost"}, Via: "self"})
+	wantCode(t, err, CodeBadRequest)
+	if _, err := h.Invite(t.Context(), InviteRequest{Name: named(t, "siteservices/a")}); err != nil {
+		t.Errorf("a name that only begins like it: %v", err)
+	}
+}
+
+// One device cannot fill the ledger by renewing without end, and an hour later
+// it may again.
+func TestRenewalsAreBounded(t *testing.T) {
+	h := newHouse(t, keys.ECDSAP256)
+	i := h.issue("ben/laptop")
+	for range renewalsPerHour {
+		i = h.renew(i)
+	}
+	_, err := h.Renew(t.Context(), RenewRequest{Ref: i.Ref, PublicKey: newSPKI(t)})
+	wantCode(t, err, CodeRateLimited)
+	h.clock.forward(61 * time.Minute)
+	h.renew(i)
 }

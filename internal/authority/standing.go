@@ -9,6 +9,26 @@ import (
 	"github.com/postern-project/postern/internal/store"
 )
 
+// SitesName is the name that the certificates of a gateway's own sites stand
+// below. Nobody else gets one there, so revoking or suspending a person or a
+// service never closes a site, and the other way round.
+const SitesName = "sites"
+
+// place refuses a name below SitesName to everybody but the server itself.
+func place(n identity.Name, via string) error {
+	sites := false
+	for above := range n.Lineage() {
+		sites = above.String() == SitesName
+	}
+	switch {
+	case sites && via != viaSelf && via != viaRenew:
+		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to the server's own certificates", SitesName)
+	case !sites && via == viaSelf:
+		return refuse(CodeBadRequest, "", "the server's own certificates stand under %q, not %s", SitesName, n)
+	}
+	return nil
+}
+
 // Suspend keeps a name and all below it out until it is reinstated. Suspending
 // a suspended name changes nothing. A name that stands only above known ones
 // can be suspended too.

@@ -46,13 +46,16 @@ type keeper struct {
 
 // newSites prepares everything that conf names. On an error it leaves no
 // trace, and old stays as it is.
-func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (next *sites, err error) {
-	next = &sites{behind: map[string]behind{}, keepers: map[string]keeper{}}
-	defer func() {
-		if err != nil {
-			next.dropUnless(old)
-		}
-	}()
+func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (*sites, error) {
+	next := &sites{behind: map[string]behind{}, keepers: map[string]keeper{}}
+	if err := s.fill(ctx, conf, next, old); err != nil {
+		next.dropUnless(old)
+		return nil, err
+	}
+	return next, nil
+}
+
+func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites) (err error) {
 	for _, site := range conf.Sites {
 		target := site.Target()
 		if kept, ok := old.behind[target]; ok {
@@ -60,7 +63,7 @@ func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (
 			continue
 		}
 		if next.behind[target], err = open(site); err != nil {
-			return nil, fmt.Errorf("site %s: %w", site.Host, err)
+			return fmt.Errorf("site %s: %w", site.Host, err)
 		}
 	}
 	for _, host := range hosts(conf) {
@@ -69,10 +72,10 @@ func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (
 			continue
 		}
 		if next.keepers[host], err = s.keep(ctx, host); err != nil {
-			return nil, fmt.Errorf("server certificate for %s: %w", host, err)
+			return fmt.Errorf("server certificate for %s: %w", host, err)
 		}
 	}
-	return next, nil
+	return nil
 }
 
 // dropUnless closes what kept does not hold.
@@ -162,7 +165,7 @@ func (s *server) ours(leaf *x509.Certificate) bool {
 
 // serverName is the identity that a site's own certificate carries.
 func serverName(host string) (identity.Name, error) {
-	return identity.ParseName("sites/" + strings.ReplaceAll(host, ":", "-"))
+	return identity.ParseName(authority.SitesName + "/" + strings.ReplaceAll(host, ":", "-"))
 }
 
 // certificate returns the certificate of a canonical host.

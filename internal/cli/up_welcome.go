@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/identity"
 )
 
@@ -18,7 +19,7 @@ const firstDevice = "owner/device-1"
 func (s *server) welcome(ctx context.Context) error {
 	conf := s.inUse.Load()
 	for _, site := range conf.Sites {
-		say(s.app.Stdout, "Serving %s from %s", s.siteURL(site.Host)+"/", here(site.Target()))
+		say(s.app.Stdout, "Serving %s from %s", s.siteURL(site.Host)+"/", behindOf(site))
 	}
 	say(s.app.Stdout, "Public side, for invitations: %s\n", s.publicURL(*conf))
 	alone, err := s.nobodyEnrolled(ctx)
@@ -26,6 +27,14 @@ func (s *server) welcome(ctx context.Context) error {
 		return err
 	}
 	return s.inviteFirst(ctx)
+}
+
+// behindOf says what stands behind a site, a folder as one would type it.
+func behindOf(site config.Site) string {
+	if site.Static != "" {
+		return here(site.Static)
+	}
+	return site.Proxy
 }
 
 // nobodyEnrolled reports whether no certificate but the sites' own was ever

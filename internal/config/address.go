@@ -10,6 +10,9 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/identity"
 )
 
 // An Address is where to listen: a host or IP literal, "" for all of them,
@@ -119,6 +122,10 @@ func parseIPv6(s string) (string, error) {
 	return ip.Unmap().String(), nil
 }
 
+// maxHost is what fits into the name that a site's own certificate has, in
+// bytes; DNS would allow four more.
+const maxHost = identity.MaxName - len(authority.SitesName+"/")
+
 func parseName(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", fmt.Errorf("host %q is not a host name: it is no UTF-8", s)
@@ -127,8 +134,8 @@ func parseName(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("host %q is not a host name: %s", s, strings.TrimPrefix(err.Error(), "idna: "))
 	}
-	if ascii == "" || len(ascii) > 253 {
-		return "", fmt.Errorf("host %q is not a host name: it has %d bytes, 1 to 253 are allowed", s, len(ascii))
+	if ascii == "" || len(ascii) > maxHost {
+		return "", fmt.Errorf("host %q is not served: it has %d bytes, 1 to %d are allowed", s, len(ascii), maxHost)
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
 		if label == "" || len(label) > 63 {

@@ -28,15 +28,16 @@ func internalFault() error {
 
 // statuses gives the authority's codes a status; any other is 400.
 var statuses = map[string]int{
-	authority.CodeNotFound:  http.StatusNotFound,
-	authority.CodeSpent:     http.StatusGone,
-	authority.CodeExpired:   http.StatusGone,
-	authority.CodeCancelled: http.StatusGone,
-	authority.CodeExists:    http.StatusConflict,
-	authority.CodeSuspended: http.StatusForbidden,
-	authority.CodeRevoked:   http.StatusForbidden,
-	authority.CodeWeakKey:   http.StatusUnprocessableEntity,
-	authority.CodeReadOnly:  http.StatusServiceUnavailable,
+	authority.CodeNotFound:    http.StatusNotFound,
+	authority.CodeSpent:       http.StatusGone,
+	authority.CodeExpired:     http.StatusGone,
+	authority.CodeCancelled:   http.StatusGone,
+	authority.CodeExists:      http.StatusConflict,
+	authority.CodeRateLimited: http.StatusTooManyRequests,
+	authority.CodeSuspended:   http.StatusForbidden,
+	authority.CodeRevoked:     http.StatusForbidden,
+	authority.CodeWeakKey:     http.StatusUnprocessableEntity,
+	authority.CodeReadOnly:    http.StatusServiceUnavailable,
 }
 
 // advice replaces the authority's hints, which speak to its operator, by what
