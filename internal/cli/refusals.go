@@ -31,11 +31,19 @@ func (a *app) listRefusals(ctx context.Context, limit int) error {
 		}
 		rows := make([][]string, len(all))
 		for i, r := range all {
-			rows[i] = []string{r.Reference.String(), moment(r.Time), string(r.Code), r.Site, r.Client.Name, r.Address}
+			rows[i] = []string{r.Reference.String(), moment(r.Time), string(r.Code), r.Site, who(r.Client), r.Address}
 		}
 		table(w, []string{"REFERENCE", "WHEN", "WHY", "SITE", "NAME", "FROM"}, rows)
 		say(w, "\n'postern explain REFERENCE' tells the whole story of one.")
 	})
+}
+
+// who is the name that the ledger bears out, or what a certificate claims.
+func who(c gateway.Shown) string {
+	if c.Claims != "" {
+		return "claims " + c.Claims
+	}
+	return c.Name
 }
 
 // refusals asks the running server, or reads its record when none is running.

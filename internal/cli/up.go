@@ -83,6 +83,7 @@ func (a *app) up(ctx context.Context, flags upFlags) error {
 	}
 	a.warn(warnings)
 	log := telemetry.Logger(a.Stderr, conf.Log.Format, conf.Log.Level)
+	a.useMemory()
 	lock, err := api.Hold(ctx, a.data(), lockWait)
 	if err != nil {
 		return err

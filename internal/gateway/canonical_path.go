@@ -14,19 +14,40 @@ import (
 // programs may read differently (invariant I5) is refused: encoded slashes,
 // dot segments in any encoding, empty segments, backslashes, ';', control
 // characters, text that is not UTF-8, what is still encoded after decoding,
-// and '#'. raw is the request target as it was received.
+// and '#'. So is a query that could end the request line, and the absolute
+// form of another scheme. raw is the request target as it was received.
 func canonicalPath(u *url.URL, raw string) (string, refusal.Code) {
 	path := u.Path
 	if path == "" && u.Host != "" && u.Opaque == "" {
 		path = "/" // RFC 9112 section 3.2.2: the absolute form of a site's root
 	}
 	switch {
-	case u.Opaque != "" || path == "" || path[0] != '/':
+	case u.Opaque != "" || path == "" || path[0] != '/', !httpForm(u), !visible(u.RawQuery):
 		return "", refusal.BadRequest
 	case strings.IndexByte(raw, '#') >= 0, ambiguousEncoding(u.RawPath), ambiguousPath(path):
 		return "", refusal.AmbiguousPath
 	}
 	return path, ""
+}
+
+// httpForm reports whether u is a path, or absolute with scheme and host (RFC
+// 9110 section 4.2).
+func httpForm(u *url.URL) bool {
+	if u.Scheme == "" {
+		return u.Host == ""
+	}
+	return (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// visible reports whether a query is of the letters that a request line may
+// hold (RFC 3986 section 3.4). It is forwarded as it stands.
+func visible(query string) bool {
+	for i := range len(query) {
+		if query[i] <= ' ' || query[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // ambiguousEncoding reports whether raw hides a separator from who compares

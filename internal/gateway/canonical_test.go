@@ -95,6 +95,7 @@ func TestOnePathIsMatchedAndForwarded(t *testing.T) {
 	}{
 		"the root":                       {"/", "/", ""},
 		"usual":                          {"/a/b.html?x=//..;", "/a/b.html", ""},
+		"everything a query may hold":    {"/q?!\"$&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~%00", "/q", ""},
 		"a slash at the end":             {"/a/", "/a/", ""},
 		"letters encoded for nothing":    {"/%61dm%69n", "/admin", ""},
 		"a dot within a name, encoded":   {"/a%2ehtml", "/a.html", ""},
@@ -139,6 +140,13 @@ func TestOnePathIsMatchedAndForwarded(t *testing.T) {
 		"dots encoded twice":           {"/%252e%252e/", "", refusal.AmbiguousPath},
 		"a fragment":                   {"/a#/../b", "", refusal.AmbiguousPath},
 		"a star":                       {"*", "", refusal.BadRequest},
+		"a query that ends the line":   {"/q?a HTTP/1.0", "", refusal.BadRequest},
+		"a query that is not encoded":  {"/q?a=ü", "", refusal.BadRequest},
+		"a byte in the query":          {"/q?\xff", "", refusal.BadRequest},
+		"a query in the absolute form": {"http://host/q?a b", "", refusal.BadRequest},
+		"a file":                       {"file:///etc/passwd", "", refusal.BadRequest},
+		"another scheme":               {"ftp://host/a", "", refusal.BadRequest},
+		"a scheme without a host":      {"https:///a", "", refusal.BadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u, err := url.ParseRequestURI(c.raw)

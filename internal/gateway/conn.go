@@ -42,6 +42,8 @@ type conn struct {
 	cancel context.CancelCauseFunc
 	over   error // why it ended; nil while it lives
 
+	place place // guarded by the crowd's mutex
+
 	// Guarded by the index's mutex.
 	filed *credential
 	known bool
@@ -86,6 +88,7 @@ func (c *conn) Close() error {
 		return nil
 	}
 	c.g.index.remove(c)
+	c.g.crowd.leave(c)
 	return c.Conn.Close()
 }
 
@@ -96,6 +99,7 @@ func (c *conn) cut(why error) bool {
 		return false
 	}
 	c.g.index.remove(c)
+	c.g.crowd.leave(c)
 	if t, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
 		t.SetLinger(0)
 	}
@@ -104,10 +108,14 @@ func (c *conn) cut(why error) bool {
 }
 
 // spokeFor returns the name and the serial number of the certificate that was
-// shown, as far as its chain was good; empty otherwise.
+// shown, when its chain was good and the ledger has it under that name, be it
+// withdrawn or not; empty otherwise.
 func (c *conn) spokeFor() (name, serial string) {
 	cr := c.credential.Load()
 	if cr == nil || cr.client.Ref.IsZero() {
+		return "", ""
+	}
+	if known := c.g.roster.Check(cr.client.Ref, cr.client.Certificate.NotBefore); known.Alarm || known.Name != cr.client.Name {
 		return "", ""
 	}
 	return cr.client.Name.String(), cr.serial

@@ -52,7 +52,8 @@ func (g *Gateway) reconsider(conns []*conn, occasion string) {
 	}
 }
 
-// sweep ends connections whose certificate has ended, until ctx does.
+// sweep ends connections whose certificate has ended, and those of strangers
+// at rest, until ctx ends.
 func (g *Gateway) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -62,6 +63,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 			g.expire(g.now())
+			g.dismiss()
 		}
 	}
 }

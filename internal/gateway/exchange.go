@@ -46,12 +46,28 @@ func (x *exchange) identify(h http.Header, host string) {
 	setIdentity(h, name, serial, x.request.RemoteAddr, host)
 }
 
+// hurry bounds how long the rest of the request may take to arrive, so that
+// nobody keeps a connection by announcing a body. The server lifts the bound
+// before the next request.
+func (x *exchange) hurry(limit time.Duration) {
+	if x.request.Body == nil || x.request.Body == http.NoBody {
+		return
+	}
+	http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(limit))
+}
+
+// known reports whether the certificate that was shown is good right now, for
+// whatever site.
+func (x *exchange) known() bool {
+	return !x.client.IsZero() || x.g.recognise(x.conn, x.g.now()).code == ""
+}
+
 // end writes the exchange down. It is deferred, and keeps a panic in the
 // handler to this request.
 func (x *exchange) end() {
 	p := recover()
 	if p != nil && p != http.ErrAbortHandler {
-		x.g.log.Error("handler panicked", "site", x.conn.host, "path", x.path, "panic", p, "stack", string(debug.Stack()))
+		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {
 			x.Header().Set("Connection", "close")
 			http.Error(x, "internal error", http.StatusInternalServerError)
@@ -62,7 +78,9 @@ func (x *exchange) end() {
 		x.status = http.StatusOK // net/http answers so for a handler that wrote nothing
 	}
 	x.count()
-	x.record()
+	known := x.known()
+	x.record(known)
+	x.g.crowd.rest(x.conn, known)
 	if p != nil {
 		panic(http.ErrAbortHandler) // the answer cannot be finished: net/http breaks it off
 	}
@@ -77,30 +95,38 @@ func (x *exchange) count() {
 	}
 }
 
-// record writes the line of the access log.
-func (x *exchange) record() {
-	ctx, level, message := x.request.Context(), slog.LevelInfo, "request served"
+// record writes the line of the access log. Of strangers' lines, which anybody
+// can cause, there is a bounded number.
+func (x *exchange) record(known bool) {
+	level, message := slog.LevelInfo, "request served"
 	switch {
 	case x.code != "" && refusal.Lookup(x.code).Alarm:
 		level, message = slog.LevelError, "forged certificate refused: an issuer's key is in strange hands"
 	case x.code != "":
 		message = "request refused"
 	}
-	if !x.g.log.Enabled(ctx, level) {
+	if !x.g.log.Enabled(context.Background(), level) {
 		return
 	}
 	name, serial := x.conn.spokeFor()
-	attrs := make([]slog.Attr, 0, 14)
+	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("site", x.conn.host), slog.String("id", name), slog.String("serial", serial),
-		slog.String("address", x.request.RemoteAddr), slog.String("method", x.request.Method),
-		slog.String("path", x.path), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
+		slog.String("address", x.request.RemoteAddr), slog.String("method", clip(x.request.Method)),
+		slog.String("path", clip(x.path)), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
 		slog.Duration("took", x.g.now().Sub(x.start)))
 	if x.code != "" {
 		attrs = append(attrs, slog.String("code", string(x.code)),
-			slog.String("reference", x.reference.String()), slog.String("detail", x.detail))
+			slog.String("reference", x.reference.String()), slog.String("detail", clipTo(x.detail, maxDetail)))
+		if claim := x.conn.shown().Claims; claim != "" {
+			attrs = append(attrs, slog.String("claims", claim))
+		}
 	}
-	x.g.log.LogAttrs(ctx, level, message, attrs...)
+	if known {
+		x.g.log.LogAttrs(context.Background(), level, message, attrs...)
+		return
+	}
+	x.g.tell(level, message, x.code, x.request.RemoteAddr, attrs...)
 }
 
 // WriteHeader notes the status.

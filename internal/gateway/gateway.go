@@ -24,6 +24,8 @@ type Gateway struct {
 	limits  Limits
 	metrics *metrics
 	index   *index
+	crowd   *crowd
+	hush    *hush
 	unwatch func()
 
 	// mu is held while config, trust and table are replaced together.
@@ -47,7 +49,8 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
-	g := &Gateway{options: o, roster: o.Roster, log: o.Log, now: o.Now, limits: o.Limits.orDefaults(), metrics: m, index: idx}
+	g := &Gateway{options: o, roster: o.Roster, log: o.Log, now: o.Now, limits: o.Limits.orDefaults(), metrics: m, index: idx, hush: newHush()}
+	g.crowd = newCrowd(g.limits.Connections)
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
@@ -86,4 +89,5 @@ func (g *Gateway) Close() {
 	for _, c := range g.index.every() {
 		c.cut(errClosing)
 	}
+	g.tellRest()
 }

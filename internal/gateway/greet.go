@@ -31,6 +31,10 @@ func (l *listener) greet(nc net.Conn) {
 	c := &conn{Conn: nc, g: l.g, listener: l}
 	defer l.recover(c)
 	l.g.metrics.connections.Inc()
+	if !l.g.admit(c) {
+		c.cut(errCrowded)
+		return
+	}
 	leave, ok := l.enter(c)
 	if !ok {
 		c.cut(errClosing)
@@ -58,6 +62,7 @@ func (l *listener) welcome(c *conn, t *tls.Conn) {
 	}
 	l.g.metrics.shakes[result].Inc()
 	l.g.index.add(c)
+	l.g.crowd.rest(c, false) // until it has asked for something
 	if !c.public && len(c.presented) > 0 {
 		l.g.credentialOf(c, l.g.now())
 	}

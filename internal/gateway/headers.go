@@ -25,20 +25,25 @@ var (
 		"forwarded", "x-forwarded", "x-real-ip", "x-original-url", "x-rewrite-url",
 		"x-http-method-override", "x-http-method", "x-method-override",
 		"client-cert", "client-cert-chain", // RFC 9440
-		"remote-user", "x-user", "x-username", "x-real-user", "client-ip", "true-client-ip",
+		"remote-user", "x-real-user", "client-ip", "true-client-ip",
 		"x-cluster-client-ip", "x-host", "x-arr-clientcert", "x-arr-ssl",
 		"http2-settings", // only means something beside an upgrade to h2c, which is never forwarded
 		"proxy",          // CGI turns it into HTTP_PROXY
 	}
 	reservedPrefixes = [...]string{
 		"x-postern-", "x-forwarded-", "x-original-", "x-rewrite-", "x-client-", "x-ssl-", "ssl-",
-		"x-tls-", "x-remote-", "x-auth-request-", "x-webauth-", "x-authenticated-", "x-authentik-",
+		"x-tls-", "x-remote-", "x-auth-", "x-webauth-", "x-authenticated-", "x-authentik-",
 		"remote-", "client-cert-", "x-amzn-mtls-", "x-envoy-", "x-spiffe-", "tailscale-user-",
+		"auth-", "cf-", "fastly-", "x-email", "x-goog-", "x-ms-client-", "x-pomerium-", "x-token-", "x-user",
 	}
 )
 
 // reservedInitials are the letters that reserved fields begin with.
-const reservedInitials = "cfhprstx"
+const reservedInitials = "acfhprstx"
+
+// tokenName is the one field that begins like a reserved one and says nothing
+// of its own: APIs look up the secret in it.
+const tokenName = "x-auth-token"
 
 // stripRequest removes from r, in place, every field that only the gateway
 // may send to an upstream, also where nobody is authenticated. It drops
@@ -83,7 +88,7 @@ func reserved(name string) bool {
 	}
 	for _, prefix := range reservedPrefixes {
 		if prefix[0] == first && len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
-			return true
+			return !strings.EqualFold(name, tokenName)
 		}
 	}
 	return false

@@ -20,6 +20,9 @@ var forged = []string{
 	"X-Forwarded-Proto", "X-Forwarded-Client-Cert", "X-Forwarded-User", "X-Real-IP", "X-Original-URL", "X-Rewrite-URL",
 	"X-HTTP-Method-Override", "X-Client-Cert", "X-Client-DN", "X-Client-Verify", "Client-Cert", "Client-Cert-Chain",
 	"X-SSL-Client-Cert", "X-SSL-Client-Verify", "SSL-Client-Cert", "Remote-User", "X-Remote-User", "X-WebAuth-User", "X-Auth-Request-User", "Proxy",
+	"Cf-Connecting-Ip", "Cf-Access-Authenticated-User-Email", "Fastly-Client-Ip", "X-Ms-Client-Principal", "X-Ms-Client-Principal-Name",
+	"X-Goog-Authenticated-User-Email", "X-Goog-Iap-Jwt-Assertion", "X-Pomerium-Claim-Email", "X-Pomerium-Jwt-Assertion", "X-Auth-User",
+	"X-Auth-Email", "Auth-User", "X-Email", "X-User", "X-User-Email", "X-Username", "X-Token-Subject", "X-Remote-Groups",
 }
 
 // spellings returns the ways to write a field's name that some application
@@ -69,6 +72,8 @@ func TestUsualFieldsSurvive(t *testing.T) {
 		"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Content-Length", "Content-Type",
 		"Content-Encoding", "Cookie", "Origin", "Referer", "Range", "If-None-Match", "Sec-Fetch-Site", "Sec-Websocket-Key", "Upgrade-Insecure-Requests",
 		"User-Agent", "X-Csrf-Token", "X-Requested-With", "X-Api-Key", "Te", "Traceparent", "Priority", "Save-Data", "Prefer", "Hx-Request", "Restic-Token", "Svix-Id",
+		"Access-Control-Request-Method", "Age", "Authority", "X-Auth-Token", "X-Gitlab-Token", "X-Emby-Token", "X-Plex-Token", "X-Vault-Token",
+		"X-Ms-Version", "X-Amz-Date", "X-Total-Count", "X-Goofy", "X-Use-Cache", "X-Request-Id", "X-Correlation-Id", "Cfg", "X-Authority",
 	}
 	h := http.Header{}
 	for _, name := range usual {

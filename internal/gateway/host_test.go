@@ -136,6 +136,9 @@ func TestOddRequestTargets(t *testing.T) {
 		"two Hosts":                       {"GET / HTTP/1.1\r\nHost: a.example.com\r\nHost: b.example.com\r\n\r\n", 400},
 		"no Host":                         {"GET / HTTP/1.1\r\n\r\n", 400},
 		"no Host in HTTP/1.0":             {"GET / HTTP/1.0\r\n\r\n", 421},
+		"absolute form, a file":           {"GET file:///etc/passwd HTTP/1.1\r\nHost: a.example.com\r\n\r\n", 400},
+		"absolute form, another scheme":   {"GET ftp://a.example.com/ HTTP/1.1\r\nHost: a.example.com\r\n\r\n", 400},
+		"a query that is not encoded":     {"GET /?\xff HTTP/1.1\r\nHost: a.example.com\r\n\r\n", 400},
 		"CONNECT to an upstream":          {"CONNECT a.example.com:80 HTTP/1.1\r\nHost: a.example.com:80\r\n\r\n", 405},
 		"CONNECT elsewhere":               {"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n", 421},
 		"TRACE":                           {"TRACE / HTTP/1.1\r\nHost: a.example.com\r\n\r\n", 405},
@@ -264,12 +267,12 @@ func (s *h2) get(fields map[string]string) string {
 			must(s.tb, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 		}
 	}
-	stream := s.next
-	s.next += 2
-	n := block.Len()
-	frame := append([]byte{byte(n >> 16), byte(n >> 8), byte(n), 1, 5, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream)}, block.String()...)
-	_, err := s.conn.Write(frame)
-	must(s.tb, err)
+	return s.answer(s.send(block.String(), 5))
+}
+
+// answer waits for the status on a stream.
+func (s *h2) answer(stream uint32) string {
+	s.tb.Helper()
 	for {
 		kind, id, payload := s.frame()
 		if id != stream || kind != 1 && kind != 3 {

@@ -34,6 +34,7 @@ type Refused struct {
 // true: anybody can write a certificate.
 type Shown struct {
 	Name        string    `json:"name,omitzero"`
+	Claims      string    `json:"claims,omitzero"` // the whole URI, when the ledger does not bear out Name
 	Serial      string    `json:"serial,omitzero"`
 	Subject     string    `json:"subject,omitzero"`
 	Issuer      string    `json:"issuer,omitzero"`
@@ -52,7 +53,7 @@ const (
 func (r Refused) presentable() Refused {
 	r.Detail = presentable(r.Detail, maxDetail)
 	for _, s := range []*string{
-		(*string)(&r.Code), &r.Site, &r.Host, &r.Method, &r.Path, &r.Address, &r.Client.Name,
+		(*string)(&r.Code), &r.Site, &r.Host, &r.Method, &r.Path, &r.Address, &r.Client.Name, &r.Client.Claims,
 		&r.Client.Serial, &r.Client.Subject, &r.Client.Issuer, &r.Client.IssuerKeyID,
 	} {
 		*s = presentable(*s, maxField)

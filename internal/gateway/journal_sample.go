@@ -33,11 +33,14 @@ type tally struct {
 // A sampler decides which refusals are worth a write. It is not safe for
 // concurrent use.
 type sampler struct {
-	kinds map[kind]*tally
-	total tally
+	first, most int // to keep in a window: of each kind, of all kinds
+	kinds       map[kind]*tally
+	total       tally
 }
 
-func newSampler() sampler { return sampler{kinds: map[kind]*tally{}} }
+func newSampler() sampler {
+	return sampler{first: sampleFirst, most: sampleTotal, kinds: map[kind]*tally{}}
+}
 
 // take reports whether to keep a refusal, and if so how many of its kind were
 // suppressed before it. Alarms are not counted against the total, so that no
@@ -48,7 +51,7 @@ func (s *sampler) take(code refusal.Code, address string, now time.Time) (keep b
 	t.renew(now)
 	t.seen++
 	alarm := refusal.Lookup(code).Alarm
-	if t.seen > sampleFirst || s.total.seen >= sampleTotal && !alarm {
+	if t.seen > s.first || s.total.seen >= s.most && !alarm {
 		t.suppressed++
 		return false, 0
 	}

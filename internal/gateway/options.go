@@ -89,6 +89,9 @@ type Limits struct {
 	Header time.Duration
 	// Idle is how long a connection may rest between requests: 2 min.
 	Idle time.Duration
+	// StrangerIdle is how long one may rest that speaks for nobody known: 10 s,
+	// and never longer than Idle.
+	StrangerIdle time.Duration
 	// Stall is how long a client may accept no byte of an answer: 60 s.
 	Stall time.Duration
 	// Drain is how long a refused connection is read on after the alert, so
@@ -98,24 +101,43 @@ type Limits struct {
 	Grace time.Duration
 	// HeaderBytes is the size of a request's header: 64 KiB.
 	HeaderBytes int
-	// Handshakes is the number of connections in handshake; past it the one
-	// that has taken longest is dropped: 1024.
+	// Connections is the number of open connections; past it the stranger that
+	// has rested longest is dropped. It is 7/8 of the files that the process
+	// may open, leaving at least 64, and no more than 16,384.
+	Connections int
+	// Handshakes is the number of connections in handshake on one listener;
+	// past it the one that has taken longest is dropped: 1024, and no more than
+	// a quarter of Connections.
 	Handshakes int
 	// Streams is the number of concurrent HTTP/2 requests of one client: 128.
 	Streams int
 }
 
 func (l Limits) orDefaults() Limits {
+	l.Idle = cmp.Or(l.Idle, 2*time.Minute)
+	l.Connections = cmp.Or(l.Connections, defaultConnections(descriptors()))
 	return Limits{
-		Hello:       cmp.Or(l.Hello, 10*time.Second),
-		Handshake:   cmp.Or(l.Handshake, 60*time.Second),
-		Header:      cmp.Or(l.Header, 10*time.Second),
-		Idle:        cmp.Or(l.Idle, 2*time.Minute),
-		Stall:       cmp.Or(l.Stall, 60*time.Second),
-		Drain:       cmp.Or(l.Drain, time.Second),
-		Grace:       cmp.Or(l.Grace, 10*time.Second),
-		HeaderBytes: cmp.Or(l.HeaderBytes, 64<<10),
-		Handshakes:  cmp.Or(l.Handshakes, 1024),
-		Streams:     cmp.Or(l.Streams, 128),
+		Hello:        cmp.Or(l.Hello, 10*time.Second),
+		Handshake:    cmp.Or(l.Handshake, 60*time.Second),
+		Header:       cmp.Or(l.Header, 10*time.Second),
+		Idle:         l.Idle,
+		StrangerIdle: min(cmp.Or(l.StrangerIdle, 10*time.Second), l.Idle),
+		Stall:        cmp.Or(l.Stall, 60*time.Second),
+		Drain:        cmp.Or(l.Drain, time.Second),
+		Grace:        cmp.Or(l.Grace, 10*time.Second),
+		HeaderBytes:  cmp.Or(l.HeaderBytes, 64<<10),
+		Connections:  l.Connections,
+		Handshakes:   cmp.Or(l.Handshakes, max(1, min(1024, l.Connections/4))),
+		Streams:      cmp.Or(l.Streams, 128),
 	}
+}
+
+// defaultConnections leaves some of the files for the command socket, the
+// database and the upstreams.
+func defaultConnections(files int, known bool) int {
+	const plain, most, least = 4096, 16 << 10, 16
+	if !known {
+		return plain
+	}
+	return min(max(files-max(64, files/8), least), most)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/x509"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -31,11 +32,12 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 		Host: clip(r.Host), Method: clip(r.Method), Path: clip(x.path), Address: r.RemoteAddr,
 		Client: x.conn.shown(),
 	})
+	x.hurry(x.g.limits.Drain)
 	if x.status != 0 {
 		return
 	}
 	info := refusal.Lookup(code)
-	if endsConnection(r, code) {
+	if x.endsConnection(r, code) {
 		x.Header().Set("Connection", "close")
 	}
 	answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code)}.write(x, r)
@@ -45,7 +47,7 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 func (g *Gateway) refuseHandshake(c *conn, v verdict, remark string) {
 	g.note(v.code, c.host)
 	presented := c.shown()
-	if v.client.Certificate != nil {
+	if len(c.presented) == 0 && v.client.Certificate != nil {
 		presented = shownBy(v.client.Certificate)
 	}
 	detail := v.detail
@@ -54,12 +56,14 @@ func (g *Gateway) refuseHandshake(c *conn, v verdict, remark string) {
 	}
 	ref := refusal.NewReference()
 	g.keep(Refused{Reference: ref, Time: g.now(), Code: v.code, Detail: detail, Site: c.host, Address: address(c), Client: presented})
-	log := g.log.Info
+	level := slog.LevelInfo
 	if refusal.Lookup(v.code).Alarm {
-		log = g.log.Error
+		level = slog.LevelError
 	}
-	log("handshake refused", "site", c.host, "id", presented.Name, "serial", presented.Serial, "address", address(c),
-		"code", string(v.code), "reference", ref.String(), "detail", detail)
+	id, serial := c.spokeFor()
+	g.tell(level, "handshake refused", v.code, address(c), slog.String("site", c.host), slog.String("id", id), slog.String("serial", serial),
+		slog.String("claims", presented.Claims), slog.String("address", address(c)), slog.String("code", string(v.code)),
+		slog.String("reference", ref.String()), slog.String("detail", clipTo(detail, maxDetail)))
 }
 
 func (g *Gateway) note(code refusal.Code, site string) {
@@ -77,13 +81,14 @@ func (g *Gateway) keep(r Refused) {
 
 // endsConnection reports whether nothing good can follow on r's connection. A
 // certificate belongs to its connection: only another one can bring another.
-// Of HTTP/2's other streams the rest is no concern.
-func endsConnection(r *http.Request, code refusal.Code) bool {
+// Of HTTP/2's other streams the rest is no concern, unless they are a
+// stranger's as well.
+func (x *exchange) endsConnection(r *http.Request, code refusal.Code) bool {
 	switch code {
 	case refusal.UpstreamDown, refusal.UpstreamTimeout, refusal.NotConfigured:
 		return false
 	}
-	return aboutClient(code) || r.ProtoMajor < 2
+	return aboutClient(code) || r.ProtoMajor < 2 || !x.known()
 }
 
 // aboutClient reports whether code is about the certificate that was shown,
@@ -107,13 +112,20 @@ func (c *conn) shown() Shown {
 	if cr := c.credential.Load(); cr != nil && !cr.client.Ref.IsZero() {
 		s.IssuerKeyID = cr.client.Ref.Issuer.String()
 	}
+	if id, _ := c.spokeFor(); id != "" {
+		s.Claims = ""
+	}
 	return s
 }
 
+// shownBy returns what a certificate says that nobody has looked up.
 func shownBy(c *x509.Certificate) Shown {
 	s := Shown{Subject: clip(c.Subject.String()), Issuer: clip(c.Issuer.String()), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
 	if id, err := identity.FromURIs(c.URIs); err == nil {
 		s.Name = id.Name().String()
+	}
+	if len(c.URIs) > 0 {
+		s.Claims = clip(c.URIs[0].String())
 	}
 	if c.SerialNumber != nil {
 		if serial, err := ledger.SerialFromBytes(c.SerialNumber.Bytes()); err == nil {

@@ -14,6 +14,7 @@ const reservedPath = "/.postern"
 
 // answerReserved answers for the gateway itself; rest follows reservedPath.
 func (g *Gateway) answerReserved(x *exchange, r *http.Request, rest string) {
+	x.hurry(g.limits.Header)
 	switch rest {
 	case "/health":
 		g.answerHealth(x, r)

@@ -162,6 +162,7 @@ func (g *Gateway) refuseEarly(host string) func(tls.ConnectionState) error {
 		if v.code == "" || refusal.Lookup(v.code).Alarm {
 			return nil
 		}
+		v.client = Client{Certificate: cs.PeerCertificates[0]}
 		return &earlyError{v}
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -16,6 +19,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.asked.Store(true) // before anything is looked up: from here on changes cut c
+	g.crowd.begin(c)
 	x, r := g.newExchange(c, w, r)
 	defer x.end()
 	g.route(x, r)
@@ -38,6 +42,7 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 	stripRequest(r)
 	r.Host = d.hostWithPort(r.Host)
 	if d.public {
+		x.hurry(g.limits.Header)
 		x.pass(r)
 		return
 	}
@@ -73,8 +78,12 @@ func (d *door) misfit(r *http.Request) (refusal.Code, string) {
 	switch {
 	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
 		return refusal.MethodNotServed, r.Method + " is never served"
+	case !httpguts.ValidHeaderFieldName(r.Method): // a token, RFC 9110 section 9.1
+		return refusal.BadRequest, "the method is no word"
 	case r.RequestURI == "*":
 		return refusal.BadRequest, "a request for '*' is for no address here"
+	case r.ProtoMajor >= 2 && !strings.HasPrefix(r.RequestURI, "/"): // RFC 9113 section 8.3.1
+		return refusal.BadRequest, "request target " + clip(r.RequestURI) + " is no path"
 	}
 	path, code := canonicalPath(r.URL, r.RequestURI)
 	if code != "" {
@@ -123,10 +132,23 @@ func (d *door) hostWithPort(hostport string) string {
 }
 
 // clip bounds what a stranger can write into our records.
-func clip(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most] + "…"
+func clip(s string) string { return clipTo(s, 256) }
+
+// clipTo shortens s so that no more than most bytes are left after a log has
+// escaped it.
+func clipTo(s string, most int) string {
+	for i, r := range s {
+		switch {
+		case unprintable(r):
+			most -= len(`\U00000000`)
+		case r == '"', r == '\\':
+			most -= 2
+		default:
+			most -= utf8.RuneLen(r)
+		}
+		if most < 0 {
+			return s[:i] + "…"
+		}
 	}
 	return s
 }
