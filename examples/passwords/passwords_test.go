@@ -95,14 +95,13 @@ func stretch(t *testing.T, secret, salt string) []byte {
 }
 
 func password(t *testing.T, secret, salt string, length int, chosen []string) string {
-	var alphabet string
 	var need []string
 	for _, class := range classes {
 		if slices.Contains(chosen, class[0]) {
-			alphabet += class[1]
 			need = append(need, class[1])
 		}
 	}
+	alphabet := strings.Join(need, "")
 	key, candidate := stretch(t, secret, salt), []byte(nil)
 	for n := uint32(1); ; n++ {
 		block := hmac.New(sha256.New, key)

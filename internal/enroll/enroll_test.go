@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -151,9 +152,7 @@ func (w *world) do(t *testing.T, method, path, body string, header http.Header) 
 		t.Fatal(err)
 	}
 	r.Header = http.Header{"Content-Type": {"application/json"}}
-	for key, value := range header {
-		r.Header[key] = value
-	}
+	maps.Copy(r.Header, header)
 	response, err := w.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)

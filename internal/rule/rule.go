@@ -6,6 +6,7 @@ package rule
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postern-project/postern/internal/identity"
@@ -95,10 +96,8 @@ func (t Term) Matches(s Subject) bool {
 		if s.Name.IsZero() || t.group.IsZero() {
 			return false
 		}
-		for _, g := range s.Groups {
-			if g == t.group {
-				return true
-			}
+		if slices.Contains(s.Groups, t.group) {
+			return true
 		}
 	}
 	return false
