@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,8 @@ func TestScripts(t *testing.T) {
 			"mode":      mode,
 			"code":      code,
 			"until":     until,
+			"begin":     begin,
+			"glob":      glob,
 		},
 	})
 }
@@ -62,8 +65,8 @@ func prepared(t *testing.T) func() string {
 	return sync.OnceValue(func() string {
 		var out bytes.Buffer
 		code := cli.Main(t.Context(), cli.Env{
-			Args: []string{"init", "--json", "--data", dir}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
-			Getenv: func(string) string { return "" }, Now: time.Now,
+			Args: []string{"init", "--data", dir}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
+			Getenv: func(string) string { return "" }, Now: time.Now, StdoutTerminal: true,
 		})
 		if code != 0 {
 			t.Fatalf("init: %s", out.String())
@@ -140,6 +143,22 @@ func csr(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), 0o600))
+}
+
+// begin VAR TEXT N sets a variable to the first N letters of a text.
+func begin(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Setenv(args[0], args[1][:n])
+}
+
+// glob PATTERN N counts the files that match.
+func glob(ts *testscript.TestScript, neg bool, args []string) {
+	found, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if fmt.Sprint(len(found)) != args[1] {
+		ts.Fatalf("%d files match %s: %s", len(found), args[0], found)
+	}
 }
 
 // mode FILE BITS compares a file's permissions.

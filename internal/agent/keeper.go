@@ -143,8 +143,12 @@ func (k *Keeper) refresh(ctx context.Context) error {
 		// It is good all the same; only a restart will need another one.
 		k.log.Warn("renewed certificate not kept", "path", k.dir, "err", err)
 	}
+	did := "certificate renewed"
+	if k.Get() == nil {
+		did = "certificate obtained"
+	}
 	k.hold(*fresh)
-	k.log.Info("certificate renewed", "path", k.dir, "not_after", fresh.Leaf.NotAfter)
+	k.log.Info(did, "path", k.dir, "not_after", fresh.Leaf.NotAfter)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -24,8 +25,9 @@ const lockPoll = 20 * time.Millisecond
 // A Lock makes its owner the one holder of a data folder. It ends with Close
 // and with the process.
 type Lock struct {
-	dir string
-	f   *os.File
+	dir  string
+	f    *os.File
+	made bool // the folder was not there before
 }
 
 // A HeldError says who holds a data folder.
@@ -48,6 +50,8 @@ func (e *HeldError) Error() string {
 // TryHold makes the caller the holder of dir, which is made when it is
 // missing. A *HeldError says who else is.
 func TryHold(dir string) (*Lock, error) {
+	_, err := os.Lstat(dir)
+	made := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, lockError(dir, err)
 	}
@@ -64,12 +68,26 @@ func TryHold(dir string) (*Lock, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	l := &Lock{dir, f}
-	if err := l.sign(); err != nil {
+	if !inPlace(f, path) { // its holder gave the folder up in between
+		f.Close()
+		return TryHold(dir)
+	}
+	l := &Lock{dir, f, made}
+	if err := l.note(fmt.Sprintf("%d %s", os.Getpid(), command())); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("write %s: %w", path, plain(err))
 	}
 	return l, nil
+}
+
+// inPlace reports whether f is still the file that others find at path.
+func inPlace(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	theirs, err := os.Lstat(path)
+	return err == nil && os.SameFile(mine, theirs)
 }
 
 // Hold is TryHold that waits for the holder to finish, up to wait. Whoever
@@ -110,18 +128,34 @@ func HoldUnless(ctx context.Context, dir string, wait time.Duration, needless fu
 func (l *Lock) Dir() string { return l.dir }
 
 // Close lets the folder go. The file stays: removing it would give the folder
-// two holders.
-func (l *Lock) Close() error {
-	l.f.Truncate(0)
-	return l.f.Close()
+// two holders. It keeps its length too, so that the next holder needs no room
+// on the disk.
+func (l *Lock) Close() error { return errors.Join(l.note(""), l.f.Close()) }
+
+// Abandon is Close for a command that came to nothing: it also removes the
+// folder if TryHold made it and nothing else was put into it.
+func (l *Lock) Abandon() error {
+	if entries, err := os.ReadDir(l.dir); err == nil && l.made && len(entries) == 1 {
+		os.Remove(filepath.Join(l.dir, LockName))
+		os.Remove(l.dir)
+	}
+	return l.Close()
 }
 
-// sign writes who holds the folder, for the message that others get.
-func (l *Lock) sign() error {
-	if err := l.f.Truncate(0); err != nil {
-		return err
+// noteSize is how long the note in a lock file is, in bytes.
+const noteSize = 128
+
+// note writes who holds the folder over what stood there, for the message that
+// others get. The lock itself is the kernel's, so a full disk is no obstacle.
+func (l *Lock) note(who string) error {
+	_, err := l.f.WriteAt(fmt.Appendf(nil, "%-*.*s\n", noteSize-1, noteSize-1, who), 0)
+	return unlessFull(err)
+}
+
+func unlessFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
 	}
-	_, err := l.f.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), command()), 0)
 	return err
 }
 
@@ -149,12 +183,29 @@ func heldBy(dir string, f *os.File) *HeldError {
 	return e
 }
 
+// lockError says why a folder cannot be held, and what its owner or somebody
+// else does about it.
 func lockError(dir string, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("data folder %s: %w: run as its owner", dir, plain(err))
+	if !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data folder %s cannot be written: %w", dir, plain(err))
 	}
-	return fmt.Errorf("data folder %s cannot be written: %w", dir, plain(err))
+	owner, ownErr := ownerOf(dir)
+	switch {
+	case errors.Is(ownErr, fs.ErrNotExist):
+		return fmt.Errorf("cannot make %s in %s: permission denied; choose another folder with --data", filepath.Base(dir), parentOf(dir))
+	case ownErr == nil && int(owner) == os.Getuid():
+		return fmt.Errorf("data folder %s is read-only for you: type 'chmod -R u+w %s'", dir, dir)
+	}
+	return fmt.Errorf("data folder %s: %w: run as its owner", dir, plain(err))
+}
+
+// parentOf returns the folder that dir would stand in.
+func parentOf(dir string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return filepath.Dir(dir)
+	}
+	return filepath.Dir(abs)
 }
 
 // plain drops the operation and the path from a file error.

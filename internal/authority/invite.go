@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/postern-project/postern/internal/invite"
@@ -16,8 +17,18 @@ const (
 	inviteTTL        = 15 * time.Minute
 	inviteTTLService = 24 * time.Hour
 	minInviteTTL     = time.Second
-	maxInviteTTL     = 30 * 24 * time.Hour
+	maxInviteTTL     = 30 * day
+
+	day = 24 * time.Hour
 )
+
+// days writes a duration as people say it when it is one of whole days.
+func days(d time.Duration) string {
+	if d >= 2*day && d%day == 0 {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return d.String()
+}
 
 // answerAgain is how long a spent invite gives the same certificate to the
 // same key, for an answer that was lost on its way.
@@ -72,7 +83,7 @@ func inviteTerms(r InviteRequest) (profile.Profile, time.Duration, error) {
 		}
 	}
 	if ttl < minInviteTTL || ttl > maxInviteTTL {
-		return p, 0, refuse(CodeBadRequest, "15m or 24h are usual", "an invite lasts from %s to %d days, not %s", minInviteTTL, maxInviteTTL/(24*time.Hour), ttl)
+		return p, 0, refuse(CodeBadRequest, "15m or 24h are usual", "an invite lasts from a second to %d days, not %s", maxInviteTTL/day, days(ttl))
 	}
 	return p, ttl, nil
 }
@@ -82,7 +93,7 @@ func inviteTerms(r InviteRequest) (profile.Profile, time.Duration, error) {
 func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Issued, error) {
 	code, err := invite.Parse(r.Code)
 	if err != nil {
-		return Issued{}, &Error{Code: CodeMistyped, Msg: err.Error(), Hint: "compare it with the invitation"}
+		return Issued{}, &Error{Code: CodeMistyped, Msg: err.Error()} // it says what to do
 	}
 	hash := ledger.Hash(code.Hash())
 	row, err := s.store.Invite(ctx, hash)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -98,15 +99,43 @@ func (j judge) basicConstraints(c *x509.Certificate, i int) Step {
 		s.Detail = "the key usage of " + Quote(NameOf(c)) + " does not allow it to sign certificates"
 		s.Remedy = "Have the authority's certificate issued again with the usage keyCertSign."
 	case c.BasicConstraintsValid && c.MaxPathLen >= 0 && below > c.MaxPathLen:
-		s.Detail = fmt.Sprintf("%s allows %d authorities below it, and there are %d (path length)", Quote(NameOf(c)), c.MaxPathLen, below)
+		s.Detail = fmt.Sprintf("%s allows %s below it, and there %s (path length)", Quote(NameOf(c)), authorities(c.MaxPathLen), isOrAre(below))
 		s.Remedy = "Have the certificate issued directly by an authority that is allowed to, with fewer levels between."
 	default:
 		s.OK, s.Code, s.Detail = true, "", "may issue certificates"
 		if c.BasicConstraintsValid && c.MaxPathLen >= 0 {
-			s.Detail += fmt.Sprintf(", with %d authorities below it at most", c.MaxPathLen)
+			s.Detail += levels(c.MaxPathLen)
 		}
 	}
 	return s
+}
+
+// levels says how many levels of authorities may stand below one.
+func levels(n int) string {
+	switch n {
+	case 0:
+		return ", no further authorities"
+	case 1:
+		return ", and one more level of authorities"
+	}
+	return fmt.Sprintf(", and %d more levels of authorities", n)
+}
+
+func authorities(n int) string {
+	switch n {
+	case 0:
+		return "no authority"
+	case 1:
+		return "1 authority"
+	}
+	return fmt.Sprintf("%d authorities", n)
+}
+
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is 1"
+	}
+	return fmt.Sprintf("are %d", n)
 }
 
 func (j judge) validity(c *x509.Certificate, i int) Step {
@@ -127,9 +156,21 @@ func (j judge) validity(c *x509.Certificate, i int) Step {
 	return s
 }
 
+// ExpiredRemedy says what to do about a leaf that has ended.
+func ExpiredRemedy(c *x509.Certificate) string {
+	id, err := identity.FromURIs(c.URIs)
+	switch {
+	case err != nil:
+		return "It cannot renew itself any more: have it issued again. Where Postern issued it, invite the device again: 'postern invite NAME'."
+	case !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
+		return fmt.Sprintf("It cannot renew itself any more: have it issued again, 'postern issue %s'.", id.Name())
+	}
+	return fmt.Sprintf("It cannot renew itself any more: invite the device again: 'postern invite %s'.", id.Name())
+}
+
 func expiredRemedy(c *x509.Certificate, i int) string {
 	if i == 0 {
-		return "Have it issued again, or renew it with 'postern renew' where 'postern join' put it."
+		return ExpiredRemedy(c)
 	}
 	return fmt.Sprintf("The authority %s has to be replaced by a successor with the same or a new key; certificates below it cannot help that.", Quote(NameOf(c)))
 }

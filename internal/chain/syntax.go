@@ -13,6 +13,9 @@ import (
 type SyntaxError struct {
 	Line int
 	Msg  string
+	// CutOff says that the end of a block is missing, so nothing in the file
+	// can be mended.
+	CutOff bool
 }
 
 func (e *SyntaxError) Error() string {
@@ -23,7 +26,13 @@ func (e *SyntaxError) Error() string {
 }
 
 func syntaxf(line int, format string, args ...any) *SyntaxError {
-	return &SyntaxError{line, fmt.Sprintf(format, args...)}
+	return &SyntaxError{Line: line, Msg: fmt.Sprintf(format, args...)}
+}
+
+func cutOff(line int, format string, args ...any) *SyntaxError {
+	e := syntaxf(line, format, args...)
+	e.CutOff = true
+	return e
 }
 
 // A Block is one PEM block.
@@ -109,7 +118,7 @@ func (s *scanner) block() (Block, error) {
 			return b.decode(end, body.String(), s.line)
 		}
 		if strings.HasPrefix(s.text, pemDash) {
-			return Block{}, syntaxf(s.line, "the %s that begins on line %d has no END line before this one", kind, b.Line)
+			return Block{}, cutOff(s.line, "the %s that begins on line %d has no END line before this one", kind, b.Line)
 		}
 		if key, value, ok := strings.Cut(s.text, ":"); ok && body.Len() == 0 {
 			b.header(key, value)
@@ -120,7 +129,7 @@ func (s *scanner) block() (Block, error) {
 		}
 		body.WriteString(s.text)
 	}
-	return Block{}, syntaxf(b.Line, "the %s that begins here has no END line: the file was cut off", kind)
+	return Block{}, cutOff(b.Line, "the %s that begins here has no END line: the file was cut off, copy the whole file again", kind)
 }
 
 func (s *scanner) junk() error {

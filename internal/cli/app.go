@@ -9,10 +9,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/telemetry"
 )
+
+// usualWidth is how many columns a terminal has that does not say.
+const usualWidth = 80
 
 // Where things are when no flag says otherwise.
 const (
@@ -68,6 +72,19 @@ func (a *app) show(value any, people func(w io.Writer)) error {
 // note tells people something that is no result.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.Stderr, format+"\n", cleaned(args)...)
+}
+
+// tell writes text to standard error behind a label; on a terminal in lines
+// that fit it, the text in a column of its own.
+func (a *app) tell(label, text string) {
+	lines := []string{clean(text)}
+	if a.StderrTerminal {
+		lines = wrap(lines[0], max(cmp.Or(a.StderrWidth, usualWidth), 2*len(label))-len(label))
+	}
+	for _, line := range lines {
+		fmt.Fprintln(a.Stderr, label+line)
+		label = strings.Repeat(" ", len(label))
+	}
 }
 
 // here returns path as somebody in this folder would type it.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/profile"
 )
 
 const nameHint = "a name looks like ben/phone or services/checkout"
@@ -99,6 +101,23 @@ func (l *lifetime) Set(s string) error {
 	}
 	l.d = d
 	return nil
+}
+
+// oneOf is the error for a word that is none of those that are offered.
+func oneOf(what, word string, offered []string) error {
+	hint := "one of: " + strings.Join(offered, ", ")
+	if near := config.Nearest(word, offered); near != "" {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return usage(hint, "%q is no %s", word, what)
+}
+
+// parseProfile reads the profile that was typed; "" is the default one.
+func parseProfile(word string, offered []string) (profile.Profile, error) {
+	if word != "" && !slices.Contains(offered, word) {
+		return profile.Profile{}, oneOf("profile", word, offered)
+	}
+	return profile.Builtin(word)
 }
 
 // unknown adds the name that was probably meant to a not-found error.

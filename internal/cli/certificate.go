@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/profile"
 )
 
 // certificateFlags are those of 'issue' and 'sign'.
@@ -22,7 +23,7 @@ func (f *certificateFlags) register(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.dns, "dns", nil, "a host `NAME` that a server's certificate is for; may be repeated")
 	c.Flags().StringSliceVar(&f.ips, "ip", nil, "an IP `ADDRESS` that a server's certificate is for; may be repeated")
 	c.Flags().Var(&f.lifetime, "lifetime", "a shorter life than the profile's, such as 12h or 30d")
-	c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions([]string{"device", "service", "server", "admin"}, cobra.ShellCompDirectiveNoFileComp))
+	c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profile.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // request is what the flags ask for, without a key.
@@ -31,6 +32,13 @@ func (f *certificateFlags) request(name, via string) (authority.IssueRequest, er
 	var err error
 	if q.Name, err = parseName(name); err != nil {
 		return q, err
+	}
+	p, err := parseProfile(f.profile, profile.Names())
+	if err != nil {
+		return q, err
+	}
+	if q.Lifetime > p.Lifetime() {
+		return q, usage("leave --lifetime out for the longest", "a lifetime of %s is longer than the %s of profile %s", span(q.Lifetime), span(p.Lifetime()), p.Name())
 	}
 	for _, s := range f.ips {
 		ip, err := netip.ParseAddr(strings.Trim(s, "[]"))

@@ -54,7 +54,9 @@ func (a *app) check(ctx context.Context, file string) error {
 		return withHint(errors.New("there is no "+file), "write one, or name it: postern check FILE")
 	}
 	if err == nil {
-		err = a.checkGroups(ctx, conf)
+		var unchecked []config.Warning
+		unchecked, err = a.checkGroups(ctx, conf)
+		warnings = append(warnings, unchecked...)
 	}
 	wrong := config.Errors(err)
 	if err != nil && len(wrong) == 0 {
@@ -92,29 +94,47 @@ func findings(wrong []*config.Error, warnings []config.Warning) []finding {
 // warn tells people what is allowed and hardly meant.
 func (a *app) warn(warnings []config.Warning) {
 	for _, w := range warnings {
-		a.note("warning: %s", w.String())
+		a.tell("warning: ", w.String())
 		if w.Hint != "" {
-			a.note("hint: %s", w.Hint)
+			a.tell("hint: ", w.Hint)
 		}
 	}
 }
 
 // checkGroups looks the groups up in the ledger. Where there is no data folder
-// yet, or somebody else's, there is nothing to look in.
-func (a *app) checkGroups(ctx context.Context, conf config.Config) error {
-	if conf.CheckGroups(func(identity.Group) bool { return false }) == nil || a.haveData() != nil {
-		return nil
+// yet, or somebody else's, there is nothing to look in, and a warning says so.
+func (a *app) checkGroups(ctx context.Context, conf config.Config) ([]config.Warning, error) {
+	asked := conf.Groups()
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	if a.haveData() != nil {
+		msg := "groups were not looked up, there is no data folder yet: " + words(asked)
+		return []config.Warning{{File: conf.File, Msg: msg, Hint: "--data names a data folder"}}, nil
 	}
 	auth, done, err := a.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	known, err := groupSet(ctx, auth)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return conf.CheckGroups(func(g identity.Group) bool { return known[g] })
+	return nil, conf.CheckGroups(func(g identity.Group) bool { return known[g] }, a.groupCommand)
+}
+
+// groupCommand is what to type for the first member of a group.
+func (a *app) groupCommand(g identity.Group) string {
+	return "postern group add " + g.String() + " NAME" + a.sameData()
+}
+
+// sameData is what the next command needs to mean this data folder.
+func (a *app) sameData() string {
+	if a.dataFlag == "" {
+		return ""
+	}
+	return " --data " + a.dataFlag
 }
 
 func groupSet(ctx context.Context, auth api.Authority) (map[identity.Group]bool, error) {

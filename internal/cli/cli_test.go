@@ -52,7 +52,7 @@ var made = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	var out bytes.Buffer
-	a := app{Env: Env{Stdout: &out, Stderr: &out, Now: time.Now, Getenv: func(string) string { return "" }}, dataFlag: filepath.Join(dir, "data"), json: true}
+	a := app{Env: Env{Stdout: &out, Stderr: &out, Now: time.Now, Getenv: func(string) string { return "" }, StdoutTerminal: true}, dataFlag: filepath.Join(dir, "data")}
 	return dir, a.init(context.Background(), "", "")
 })
 

@@ -21,6 +21,9 @@ type Env struct {
 	// StdoutTerminal says that a person reads Stdout: secrets may be shown
 	// there, and colours mean something. StderrTerminal likewise.
 	StdoutTerminal, StderrTerminal bool
+	// StderrWidth is how many columns the terminal of Stderr has; 0 for
+	// unknown.
+	StderrWidth int
 	// ReadPassword asks a person for a secret without showing what they type.
 	// It is nil when nobody can be asked.
 	ReadPassword func(prompt string) (string, error)
@@ -37,6 +40,9 @@ func OSEnv() Env {
 		Now:            time.Now,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+		e.StderrWidth = width
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		e.ReadPassword = readPassword

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/join"
 )
 
 // A UsageError is a command line that cannot be meant: exit code 2.
@@ -50,22 +51,22 @@ func (a *app) complain(root *cobra.Command, err error) {
 		a.complainConfig(all)
 		return
 	}
-	a.note("postern: %s", messageOf(err))
+	a.tell("postern: ", messageOf(err))
 	if hint := hintOf(err); hint != "" {
-		a.note("hint: %s", hint)
+		a.tell("hint: ", hint)
 	}
 }
 
 func (a *app) complainConfig(all []*config.Error) {
 	for _, e := range all {
-		a.note("postern: %s", e.Error())
+		a.tell("postern: ", e.Error())
 		if x := e.Excerpt(); x != "" && a.StderrTerminal {
 			for line := range strings.SplitSeq(x, "\n") {
 				a.note("    %s", line)
 			}
 		}
 		if e.Hint != "" {
-			a.note("hint: %s", e.Hint)
+			a.tell("hint: ", e.Hint)
 		}
 	}
 }
@@ -76,6 +77,9 @@ func messageOf(err error) string {
 	msg := err.Error()
 	if e, ok := errors.AsType[*authority.Error](err); ok && e.Hint != "" {
 		msg = strings.TrimSuffix(msg, ": "+e.Hint)
+	}
+	if e, ok := errors.AsType[*join.RefusedError](err); ok { // the code is for programs
+		msg = strings.TrimSuffix(msg, " ("+e.Code+")")
 	}
 	return msg
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ import (
 type explaining struct {
 	roots, certs []string
 	host         string
+	passwordFile string
 	timeout      lifetime
 }
 
@@ -45,6 +47,7 @@ REFERENCE is the short code on a refusal page.`,
 	c.Flags().StringSliceVar(&f.roots, "root", nil, "trust the certificates in `FILE`; may be repeated")
 	c.Flags().StringVar(&f.host, "host", "", "the host `NAME` that the certificate should be for")
 	c.Flags().StringSliceVar(&f.certs, "cert", nil, "show HOST the certificate in `DIR` (cert.pem, key.pem); may be repeated")
+	c.Flags().StringVar(&f.passwordFile, "password-file", "", "read a PKCS#12 file's password from `FILE` (default its name with .password)")
 	c.Flags().Var(&f.timeout, "timeout", "how long HOST may take (default 5s)")
 	return c
 }
@@ -78,9 +81,10 @@ const (
 // report tells from its looks what is to be explained. A file that exists is a
 // file, whatever its name looks like.
 func (a *app) report(ctx context.Context, args []string, f explaining) (explain.Report, about, error) {
+	args = spoken(args)
 	_, statErr := os.Stat(args[0])
 	if len(args) > 1 || args[0] == "-" || statErr == nil {
-		r, err := a.explainFiles(args, f)
+		r, err := a.explainFiles(ctx, args, f)
 		return r, files, err
 	}
 	if ref, err := refusal.ParseReference(args[0]); err == nil {
@@ -92,6 +96,23 @@ func (a *app) report(ctx context.Context, args []string, f explaining) (explain.
 	}
 	r, err := a.explainHost(ctx, args[0], f)
 	return r, aHost, err
+}
+
+// spoken joins a reference that was heard and typed as two words.
+func spoken(args []string) []string {
+	if len(args) != 2 || len(args[0]) != 4 || len(args[1]) != 4 {
+		return args
+	}
+	for _, word := range args {
+		if _, err := os.Stat(word); err == nil {
+			return args
+		}
+	}
+	ref, err := refusal.ParseReference(args[0] + args[1])
+	if err != nil {
+		return args
+	}
+	return []string{ref.String()}
 }
 
 func looksLikePath(s string) bool {
@@ -113,12 +134,12 @@ func (a *app) explainRefusal(ctx context.Context, ref refusal.Reference) (explai
 func recordOf(r api.Refused) explain.Record {
 	return explain.Record{
 		Reference: r.Reference, Time: r.Time, Code: r.Code, Detail: r.Detail, Site: r.Site, Host: r.Host,
-		Method: r.Method, Path: r.Path, Address: r.Address, Name: r.Client.Name, Serial: r.Client.Serial,
+		Method: r.Method, Path: r.Path, Address: r.Address, Name: r.Client.Name, Claims: r.Client.Claims, Serial: r.Client.Serial,
 		Issuer: r.Client.Issuer, IssuerKeyID: r.Client.IssuerKeyID, Subject: r.Client.Subject, NotAfter: r.Client.NotAfter,
 	}
 }
 
-func (a *app) explainFiles(paths []string, f explaining) (explain.Report, error) {
+func (a *app) explainFiles(ctx context.Context, paths []string, f explaining) (explain.Report, error) {
 	all := make([]explain.File, len(paths))
 	for i, path := range paths {
 		file, err := a.readFile(path)
@@ -131,19 +152,39 @@ func (a *app) explainFiles(paths []string, f explaining) (explain.Report, error)
 	if err != nil {
 		return explain.Report{}, err
 	}
-	o := explain.Options{Host: f.host, Roots: roots, Now: a.Now()}
-	if len(roots) == 0 {
-		o.Roots, o.Intermediates = a.ownAnchors(all)
-	}
-	if a.ReadPassword != nil {
-		o.Password = func(file string) (string, error) { return a.ReadPassword("Password of " + clean(file) + ": ") }
+	o := explain.Options{Host: f.host, Roots: roots, Now: a.Now(), Anchors: a.ownAnchors}
+	o.Password = func(file string) (string, error) { return a.passwordOf(file, f.passwordFile) }
+	if a.haveData() == nil {
+		desk := ledgerDesk{app: a}
+		defer desk.close()
+		o.Ledger = func(c *x509.Certificate) (explain.Standing, error) { return desk.standing(ctx, c) }
 	}
 	return explain.Files(all, o), nil
 }
 
+// passwordOf returns the password of a PKCS#12 file: from the file that was
+// named, from the one that 'postern join' and 'postern issue' write beside it,
+// or from a person, when one sits at both ends.
+func (a *app) passwordOf(file, from string) (string, error) {
+	if from == "" {
+		from = file + ".password"
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			if a.ReadPassword == nil || !a.StdoutTerminal {
+				return "", explain.ErrNoPassword
+			}
+			return a.ReadPassword("Password of " + clean(file) + ": ")
+		}
+	}
+	data, err := explain.ReadFile(from)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(data.Data), "\r\n"), nil
+}
+
 // ownAnchors returns the root and the issuers of the data folder when one of
 // them signed what is in the files; other chains have nothing to do with them.
-func (a *app) ownAnchors(all []explain.File) (roots, issuers []*x509.Certificate) {
+func (a *app) ownAnchors(certs []*x509.Certificate) (roots, issuers []*x509.Certificate) {
 	root, err := readRoot(a.data())
 	if err != nil {
 		return nil, nil
@@ -158,11 +199,8 @@ func (a *app) ownAnchors(all []explain.File) (roots, issuers []*x509.Certificate
 		}
 	}
 	own := append([]*x509.Certificate{root}, issuers...)
-	for _, f := range all {
-		certs, err := chain.ParsePEM(f.Data)
-		if err == nil && slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return signedByOne(c, own) }) {
-			return []*x509.Certificate{root}, issuers
-		}
+	if slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return signedByOne(c, own) }) {
+		return []*x509.Certificate{root}, issuers
 	}
 	return nil, nil
 }

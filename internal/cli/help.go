@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -121,7 +122,7 @@ func wrap(text string, width int) []string {
 		switch {
 		case *last == "":
 			*last = word
-		case len(*last)+1+len(word) <= width:
+		case utf8.RuneCountInString(*last)+1+utf8.RuneCountInString(word) <= width:
 			*last += " " + word
 		default:
 			lines = append(lines, word)

@@ -46,7 +46,7 @@ write it to a file that only you can read and name that file in
 	return c
 }
 
-func (a *app) init(ctx context.Context, domain, key string) error {
+func (a *app) init(ctx context.Context, domain, key string) (err error) {
 	conf, _, err := a.config()
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (a *app) init(ctx context.Context, domain, key string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { leave(lock, err) }()
 	made, err := a.found(ctx, conf)
 	if err != nil {
 		return err
@@ -76,8 +76,10 @@ type founded struct {
 	TrustDomain string `json:"trust_domain"`
 	Data        string `json:"data"`
 	Root        string `json:"root"`
-	// Passphrase is set when it was generated.
-	Passphrase string `json:"passphrase,omitempty"`
+	// One of the two is set when the passphrase was generated: itself for a
+	// person's terminal, else the file that keeps it.
+	Passphrase     string `json:"passphrase,omitempty"`
+	PassphraseFile string `json:"passphrase_file,omitempty"`
 }
 
 // found makes the authority in the data folder, which the caller holds. The
@@ -94,8 +96,7 @@ func (a *app) found(ctx context.Context, conf config.Config) (founded, error) {
 		o.Passphrase = &p
 	}
 	o.Show = func(p keys.Passphrase) error {
-		made.Passphrase = p.Reveal()
-		return a.showPassphrase(made)
+		return a.showPassphrase(&made, p)
 	}
 	r, err := authority.Init(ctx, o)
 	made.Root = r.RootFingerprint
@@ -114,22 +115,21 @@ func domainOf(conf config.Config) identity.TrustDomain {
 	return d
 }
 
-// showPassphrase hands a generated passphrase over: on a person's terminal, in
-// the JSON that follows, or else in a file.
-func (a *app) showPassphrase(made founded) error {
-	switch {
-	case a.json:
-		return nil
-	case a.StdoutTerminal:
-		say(a.Stdout, "The root key is sealed with this passphrase, shown this one time. Keep it, away\nfrom this machine:\n")
-		say(a.Stdout, "    %s\n", made.Passphrase)
+// showPassphrase hands a generated passphrase over: on a person's terminal,
+// there in the JSON that follows if it was asked for, and else in a file.
+func (a *app) showPassphrase(made *founded, p keys.Passphrase) (err error) {
+	if a.StdoutTerminal {
+		made.Passphrase = p.Reveal()
+		if !a.json {
+			say(a.Stdout, "The root key is sealed with this passphrase, shown this one time. Keep it, away\nfrom this machine:\n")
+			say(a.Stdout, "    %s\n", made.Passphrase)
+		}
 		return nil
 	}
-	path, err := keepSecret(made.Data, "root-passphrase", made.Passphrase)
-	if err != nil {
+	if made.PassphraseFile, err = keepSecret(made.Data, "root-passphrase", p.Reveal()); err != nil || a.json {
 		return err
 	}
-	say(a.Stdout, "The passphrase of the root key is in %s: keep it elsewhere and delete the file.", here(path))
+	say(a.Stdout, "The passphrase of the root key is in %s: keep it elsewhere and delete the file.", here(made.PassphraseFile))
 	return nil
 }
 

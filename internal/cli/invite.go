@@ -37,6 +37,12 @@ for 15 minutes, and for 24 hours with --profile service.`,
 			if q.Name, err = parseName(args[0]); err != nil {
 				return err
 			}
+			if q.Profile == "server" {
+				return usage("use 'postern issue --profile server' with --dns", "an invitation holds no host names, so it gives no server certificate")
+			}
+			if _, err = parseProfile(q.Profile, invitable); err != nil {
+				return err
+			}
 			if q.Group, err = parseGroup(group); err != nil {
 				return err
 			}
@@ -48,8 +54,12 @@ for 15 minutes, and for 24 hours with --profile service.`,
 	c.Flags().Var(&ttl, "ttl", "how long the link is good, such as 15m, 24h or 7d")
 	c.Flags().StringVar(&group, "group", "", "the `GROUP` that NAME joins when the link is used")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the link is used")
+	c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(invitable, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
+
+// invitable are the profiles that an invitation can give.
+var invitable = []string{"device", "service", "admin"}
 
 func (a *app) invite(ctx context.Context, q authority.InviteRequest, wait bool) error {
 	auth, done, err := a.open(ctx)
@@ -152,7 +162,7 @@ func (a *app) drawInvitation(w io.Writer, v invitation, link invite.Link) {
 	host, _ := link.Host()
 	switch {
 	case onlyHere(host):
-		say(w, "A phone cannot open %s. It needs a host name or address\nof this machine that it can reach (--site HOST=…), and a public certificate or\nthe root installed by hand.", link.Base)
+		say(w, "A phone cannot open %s.\nIt needs a host name or address of this machine that it can reach\n(--site HOST=…), and a public certificate or the root installed by hand.", link.Base)
 	case a.StdoutTerminal:
 		say(w, "On a phone, point the camera at this:\n")
 		if err := drawQR(w, v.Link); err != nil {

@@ -54,7 +54,7 @@ func (a *app) readLink(arg string) (invite.Link, error) {
 	}
 	link, err := invite.ParseLink(arg)
 	if _, typo := errors.AsType[*invite.TypoError](err); typo {
-		return invite.Link{}, withHint(err, "compare it with the link you were given; the invitation is still good")
+		return invite.Link{}, withHint(err, "the invitation is still good")
 	}
 	return link, err
 }

@@ -93,6 +93,10 @@ func (a *app) list(ctx context.Context, kind string, l listing) error {
 	return a.listIdentities(ctx, auth, name)
 }
 
+// shownSerial is how many digits of a serial number a table has room for; they
+// are enough for 'show' and 'revoke', and 'show' and --json print all.
+const shownSerial = 12
+
 // present is v as a JSON array, also when there is nothing in it.
 func present[T any](v []T) []T {
 	if v == nil {
@@ -144,7 +148,7 @@ func (a *app) listCertificates(ctx context.Context, auth api.Authority, q author
 		}
 		rows := make([][]string, len(all))
 		for i, c := range all {
-			rows[i] = []string{c.Serial.String(), c.Name.String(), c.Profile, c.Status, moment(c.NotAfter)}
+			rows[i] = []string{c.Serial.String()[:min(shownSerial, len(c.Serial.String()))], c.Name.String(), c.Profile, c.Status, moment(c.NotAfter)}
 		}
 		table(w, []string{"SERIAL", "NAME", "PROFILE", "STATUS", "UNTIL"}, rows)
 	})
@@ -163,9 +167,9 @@ func (a *app) listInvites(ctx context.Context, auth api.Authority, name identity
 		}
 		rows := make([][]string, len(all))
 		for i, v := range all {
-			rows[i] = []string{v.ID, v.Name.String(), v.Profile, v.Status, moment(v.Created), moment(v.Expires)}
+			rows[i] = []string{v.ID, v.Name.String(), v.Profile, v.Status, moment(v.Expires)}
 		}
-		table(w, []string{"ID", "NAME", "PROFILE", "STATUS", "MADE", "UNTIL"}, rows)
+		table(w, []string{"ID", "NAME", "PROFILE", "STATUS", "UNTIL"}, rows)
 	})
 }
 

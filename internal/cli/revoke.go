@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -13,6 +15,9 @@ import (
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
 )
+
+// reasons are those that --reason takes.
+var reasons = []string{"unspecified", "key-compromise", "affiliation-changed", "superseded", "cessation-of-operation", "privilege-withdrawn"}
 
 func newRevoke(a *app) *cobra.Command {
 	var reason string
@@ -31,13 +36,13 @@ certificate never comes back: 'postern suspend' is for that.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			why, err := ledger.ParseReason(reason)
 			if err != nil {
-				return &UsageError{err, ""}
+				return oneOf("reason", reason, reasons)
 			}
 			return a.revoke(c.Context(), args[0], why)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "unspecified", "`REASON`: unspecified, key-compromise, affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn")
-	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions([]string{"unspecified", "key-compromise", "affiliation-changed", "superseded", "cessation-of-operation", "privilege-withdrawn"}, cobra.ShellCompDirectiveNoFileComp))
+	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasons, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -86,8 +91,9 @@ func find(ctx context.Context, auth api.Authority, word string) (target, error) 
 			return target{name: n}, err
 		}
 	}
-	if s, ok := serialOf(word); ok {
-		return target{serial: s}, nil
+	if digits, ok := serialDigits(word); ok {
+		s, err := findSerial(ctx, auth, digits)
+		return target{serial: s}, err
 	}
 	if nameErr == nil {
 		_, err := auth.Identity(ctx, n)
@@ -102,12 +108,43 @@ func isKnown(ctx context.Context, auth api.Authority, n identity.Name) (bool, er
 	return slices.ContainsFunc(all, func(id authority.Identity) bool { return n.Covers(id.Name) }), err
 }
 
-// serialOf reads a serial number as lists print it, which has more digits
-// than a word of a name that happens to be hex.
-func serialOf(word string) (ledger.Serial, bool) {
-	if len(strings.ReplaceAll(word, ":", "")) < 16 {
-		return ledger.Serial{}, false
+// A serial number is written with fullSerial hex digits, and the first few of
+// them are enough to tell it from others.
+const (
+	fullSerial  = 32
+	leastSerial = 8
+)
+
+// serialDigits reads a serial number, or its beginning, as lists and tools
+// print it. It has a digit, so that no word that happens to be hex is one.
+func serialDigits(word string) (string, bool) {
+	digits := strings.ToLower(strings.ReplaceAll(strings.TrimRight(word, "…."), ":", ""))
+	hex := strings.Trim(digits, "0123456789abcdef") == ""
+	return digits, hex && len(digits) >= leastSerial && strings.ContainsAny(digits, "0123456789")
+}
+
+// findSerial returns the serial number that begins with digits.
+func findSerial(ctx context.Context, auth api.Authority, digits string) (ledger.Serial, error) {
+	if s, err := ledger.ParseSerial(digits); err == nil && len(digits) >= fullSerial {
+		return s, nil
 	}
-	s, err := ledger.ParseSerial(word)
-	return s, err == nil
+	all, err := auth.Certificates(ctx, authority.CertificateFilter{Limit: math.MaxInt})
+	if err != nil {
+		return ledger.Serial{}, err
+	}
+	var found ledger.Serial
+	for _, c := range all {
+		switch {
+		case !strings.HasPrefix(c.Serial.String(), digits) || c.Serial == found:
+		case found.IsZero():
+			found = c.Serial
+		default:
+			return ledger.Serial{}, withHint(fmt.Errorf("more than one serial number begins with %s", digits), "add digits: 'postern list certificates --json' shows all of them")
+		}
+	}
+	if found.IsZero() {
+		return found, withHint(fmt.Errorf("the ledger holds no certificate with serial number %s", digits),
+			fmt.Sprintf("a serial number has %d digits, of which the first %d are enough: postern list certificates", fullSerial, leastSerial))
+	}
+	return found, nil
 }

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/postern-project/postern/internal/authority"
 )
 
 // secretsFolder holds, inside the data folder, what could not be shown to a
@@ -54,6 +57,40 @@ func keptSecrets(data string) []string {
 		return nil
 	}
 	return paths
+}
+
+// keptInvitation returns where a file of secretsFolder keeps an invitation for
+// a name, all of whose ids match with "*".
+func keptInvitation(data, name, id string) string {
+	return filepath.Join(escapeGlob(data), secretsFolder, "invite-"+name+"-"+id+"*.txt")
+}
+
+// sweepInvitations removes the files of invitations that let nobody in any
+// more. A file whose invitation is not on record stays.
+func sweepInvitations(ctx context.Context, data string, invites func(context.Context) ([]authority.Invite, error)) error {
+	kept, err := filepath.Glob(keptInvitation(data, "*", ""))
+	if err != nil || len(kept) == 0 {
+		return err
+	}
+	all, err := invites(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if i.Status == "open" {
+			continue
+		}
+		over, err := filepath.Glob(keptInvitation(data, fileWord(i.Name.String()), i.ID))
+		if err != nil {
+			return err
+		}
+		for _, path := range over {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func escapeGlob(path string) string {

@@ -43,12 +43,13 @@ func facts(w io.Writer, pairs ...string) {
 	}
 }
 
-// moment writes a time as people in this place read it; "" for none.
+// moment writes a time as people in this place read it, with the zone; "" for
+// none.
 func moment(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Local().Format("2006-01-02 15:04")
+	return t.Local().Format("2006-01-02 15:04 MST")
 }
 
 // span writes a duration roughly: 364 days, 5 hours, 15 minutes.

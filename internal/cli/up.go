@@ -16,6 +16,7 @@ import (
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/telemetry"
 )
 
@@ -76,7 +77,7 @@ func (a *app) upConfig(flags upFlags) (config.Config, []config.Warning, error) {
 }
 
 // up runs until ctx ends.
-func (a *app) up(ctx context.Context, flags upFlags) error {
+func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	conf, warnings, err := a.upConfig(flags)
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func (a *app) up(ctx context.Context, flags upFlags) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { leave(lock, err) }()
 	doors, err := listenAll(conf)
 	if err != nil {
 		return err
@@ -109,10 +110,27 @@ func (a *app) up(ctx context.Context, flags upFlags) error {
 	return s.run()
 }
 
-// foundIfNew makes the authority on the first start.
+// leave lets the data folder go; of one that 'up' made for nothing it leaves no
+// trace.
+func leave(lock *api.Lock, err error) {
+	if err != nil {
+		lock.Abandon()
+		return
+	}
+	lock.Close()
+}
+
+// foundIfNew makes the authority on the first start, when the configuration is
+// one that it can serve: there is no group yet.
 func (a *app) foundIfNew(ctx context.Context, conf config.Config) error {
 	there, err := authority.Initialised(a.data())
 	if err != nil || there {
+		return err
+	}
+	none := func(identity.Group) bool { return false }
+	if err := conf.CheckGroups(none, func(g identity.Group) string {
+		return "postern init" + a.sameData() + " && " + a.groupCommand(g)
+	}); err != nil {
 		return err
 	}
 	made, err := a.found(ctx, conf)

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
@@ -15,6 +17,9 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 	if err != nil {
 		return api.Status{}, err
 	}
+	if err := sweepInvitations(ctx, s.house.Dir, s.house.Authority.Invites); err != nil {
+		s.log.Warn("files of old invitations not removed", "err", err)
+	}
 	conf := s.inUse.Load()
 	status := api.Status{
 		Version: thisBuild().Version, PID: os.Getpid(), Started: s.started, TrustDomain: head.TrustDomain,
@@ -22,6 +27,9 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 		Connections: s.gateway.Connections(),
 		Ledger:      api.LedgerStatus{Epoch: head.Epoch, Size: head.Size, Root: head.Root},
 		Certificate: s.sites.Load().certificateUntil(),
+	}
+	if status.Advice, err = s.alarm(); err != nil {
+		return api.Status{}, err
 	}
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why
@@ -33,6 +41,24 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 		status.Sites = append(status.Sites, api.SiteStatus{Host: site.Host, URL: s.siteURL(site.Host) + "/", Target: site.Target(), Stealth: site.Stealth})
 	}
 	return status, nil
+}
+
+// recentRefusals is how many refusals a status looks at for an alarm.
+const recentRefusals = 1000
+
+// alarm tells of the newest theft among the recent refusals, if there is one.
+func (s *server) alarm() ([]string, error) {
+	recent, err := s.journal.Recent(recentRefusals)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range recent {
+		if refusal.Lookup(r.Code).Alarm {
+			return []string{fmt.Sprintf("a forged certificate was refused at %s: an issuer's key is in strange hands; 'postern explain %s'",
+				moment(r.Time), strings.ReplaceAll(r.Reference.String(), " ", ""))}, nil
+		}
+	}
+	return nil, nil
 }
 
 // Refusals returns the newest refusals, newest first.

@@ -1,13 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 		return withHint(fmt.Errorf("the trust domain is to be %s, and the ledger was begun for %s", d, s.house.Roster.TrustDomain()),
 			"it is fixed by the first start: correct trust_domain or --trust-domain, or use another --data folder")
 	}
-	if err := conf.CheckGroups(s.house.Roster.HasGroup); err != nil {
+	if err := conf.CheckGroups(s.house.Roster.HasGroup, s.app.groupCommand); err != nil {
 		return err
 	}
 	old := s.sites.Load()
@@ -116,7 +117,7 @@ func (s *server) reload(ctx context.Context) {
 	if err != nil {
 		why := messageOf(err)
 		s.wrong.Store(&why)
-		s.log.Error("configuration refused, the old one stays in force", "file", conf.File, "err", err)
+		s.log.Error("configuration refused, the old one stays in force", "file", cmp.Or(conf.File, s.inUse.Load().File), "err", err)
 		return
 	}
 	s.wrong.Store(nil)
@@ -126,11 +127,24 @@ func (s *server) reload(ctx context.Context) {
 	s.log.Info("configuration in force", "file", conf.File, "sites", len(conf.Sites))
 }
 
-// mendable refuses a change that only a restart can put in force.
+// mendable refuses a change that only a restart can put in force, and names it.
 func (s *server) mendable(next config.Config) error {
 	now := s.inUse.Load()
-	if !slices.Equal(next.Listen, now.Listen) || next.Public != now.Public || next.Metrics != now.Metrics {
-		return errors.New("listen, public and metrics change only with a restart")
+	var changed []string
+	for _, part := range []struct {
+		key  string
+		same bool
+	}{
+		{"listen", slices.Equal(next.Listen, now.Listen)},
+		{"public", next.Public == now.Public || next.PublicFollows() && now.PublicFollows()},
+		{"metrics", next.Metrics == now.Metrics},
+	} {
+		if !part.same {
+			changed = append(changed, part.key)
+		}
 	}
-	return nil
+	if len(changed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s changed: restart postern to use it", strings.Join(changed, " and "))
 }

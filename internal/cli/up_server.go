@@ -138,6 +138,7 @@ func (s *server) renewURLs() []string {
 // run serves until the context it was made with ends or a part of it cannot go
 // on, and then closes it.
 func (s *server) run() error {
+	defer s.log.Info("stopped")
 	defer s.close()
 	socket, err := api.Listen(s.house.Lock, s.log)
 	if err != nil {
@@ -162,10 +163,12 @@ func (s *server) run() error {
 	}
 	<-s.alive.Done()
 	s.ready.Store(false)
-	if err := context.Cause(s.alive); !errors.Is(err, context.Canceled) {
-		return err
+	why := context.Cause(s.alive)
+	if errors.Is(why, context.Canceled) { // it names the signal
+		s.log.Info("stopping", "why", why.Error())
+		return nil
 	}
-	return nil
+	return why
 }
 
 // part runs one part of the server; when it fails, the server ends.

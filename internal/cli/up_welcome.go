@@ -17,6 +17,9 @@ const firstDevice = "owner/device-1"
 // welcome says where the sites are and, while no device exists, invites the
 // first one.
 func (s *server) welcome(ctx context.Context) error {
+	if err := sweepInvitations(ctx, s.house.Dir, s.house.Authority.Invites); err != nil {
+		s.log.Warn("files of old invitations not removed", "err", err)
+	}
 	conf := s.inUse.Load()
 	for _, site := range conf.Sites {
 		say(s.app.Stdout, "Serving %s from %s", s.siteURL(site.Host)+"/", behindOf(site))

@@ -7,7 +7,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/keys"
@@ -99,17 +101,27 @@ func (s Site) Target() string {
 
 // CheckGroups returns an error with the place of every group that a list asks
 // for and known does not have. Such a group has no members, so it lets nobody
-// in: that is safe, and hardly what was meant.
-func (c Config) CheckGroups(known func(identity.Group) bool) error {
+// in: that is safe, and hardly what was meant. create says what to type for it.
+func (c Config) CheckGroups(known func(identity.Group) bool, create func(identity.Group) string) error {
 	var all problems
 	for _, s := range c.Sites {
 		for g, at := range s.groups {
 			if !known(g) {
-				all.add(c.File, c.lines, at, fmt.Sprintf("group %q does not exist", g), "create it with its first member: postern group add "+g.String()+" NAME")
+				all.add(c.File, c.lines, at, fmt.Sprintf("group %q does not exist", g), "create it with its first member: "+create(g))
 			}
 		}
 	}
 	return all.err()
+}
+
+// Groups returns the groups that lists ask for, sorted, each once.
+func (c Config) Groups() []identity.Group {
+	var all []identity.Group
+	for _, s := range c.Sites {
+		all = slices.AppendSeq(all, maps.Keys(s.groups))
+	}
+	slices.SortFunc(all, func(a, b identity.Group) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(all)
 }
 
 // Warnings returns what is allowed and hardly meant.

@@ -235,10 +235,10 @@ func TestUnknownGroupsHaveAPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CheckGroups(func(identity.Group) bool { return true }); err != nil {
+	if err := c.CheckGroups(func(identity.Group) bool { return true }, identity.Group.String); err != nil {
 		t.Error(err)
 	}
-	err = c.CheckGroups(func(g identity.Group) bool { return g.String() == "family" })
+	err = c.CheckGroups(func(g identity.Group) bool { return g.String() == "family" }, func(g identity.Group) string { return "postern group add " + g.String() })
 	if got := Errors(err); len(got) != 1 || got[0].Line != 4 || got[0].Column != 27 || !strings.Contains(got[0].Hint, "postern group add famly") {
 		t.Errorf("%+v", got)
 	}

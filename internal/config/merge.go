@@ -75,7 +75,7 @@ func (c Config) WithListen(addresses []string) (Config, error) {
 	if len(addresses) == 0 {
 		return c, nil
 	}
-	derived := c.Public.Listen == c.Listen[0].next() && c.Public.Host == ""
+	derived := c.PublicFollows()
 	c.Listen = nil
 	for _, s := range addresses {
 		a, err := ParseAddress(s)
@@ -91,6 +91,12 @@ func (c Config) WithListen(addresses []string) (Config, error) {
 		c.Public.Listen = c.Listen[0].next()
 	}
 	return c, nil
+}
+
+// PublicFollows reports whether the public side is where nobody put it: on the
+// port after the sites'.
+func (c Config) PublicFollows() bool {
+	return c.Public.Host == "" && c.Public.Listen == c.Listen[0].next()
 }
 
 // PublicName returns the host under which the public side is reached: its own,

@@ -4,15 +4,21 @@ import "strings"
 
 // Nearest returns the word of known that somebody who typed word most
 // probably meant, or "" when none is near: a letter in three may be wrong, and
-// no more than two.
+// no more than two. Of those that are as near, the one that word begins wins.
 func Nearest(word string, known []string) string {
 	best, bestAt := "", 1+min(2, len(word)/3)
 	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < bestAt {
+		d := distance(strings.ToLower(word), strings.ToLower(k))
+		if d < bestAt || best != "" && d == bestAt && begins(word, k) && !begins(word, best) {
 			best, bestAt = k, d
 		}
 	}
 	return best
+}
+
+// begins reports whether word is how known begins.
+func begins(word, known string) bool {
+	return strings.HasPrefix(strings.ToLower(known), strings.ToLower(word))
 }
 
 // distance counts the letters to insert, drop, replace or swap with their

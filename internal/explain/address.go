@@ -37,6 +37,9 @@ const defaultPort = 443
 // is 443.
 func ParseAddress(s string) (Address, error) {
 	host, port := s, ""
+	if strings.HasPrefix(s, "[") && !strings.Contains(s, "]") {
+		return Address{}, fmt.Errorf("address %s: the closing bracket ] is missing: write it as [IPV6] or [IPV6]:PORT", chain.Quote(s))
+	}
 	if rest, ok := strings.CutPrefix(s, "https://"); ok {
 		u, err := url.Parse("https://" + rest)
 		if err != nil {

@@ -35,13 +35,32 @@ func Files(files []File, o Options) Report {
 		all = append(all, open(f, o))
 		names = append(names, chain.Printable(f.Name))
 	}
+	o.askAnchors(all)
 	var steps []chain.Step
 	for _, f := range all {
 		steps = append(steps, group("file "+chain.Quote(f.name), contents(f), f.steps...))
 	}
 	steps = append(steps, keySteps(all)...)
 	steps = append(steps, chainSteps(all, o)...)
-	return report(strings.Join(names, ", "), steps)
+	r := report(strings.Join(names, ", "), steps)
+	r.inFile = unasked(steps)
+	return r
+}
+
+func (o *Options) askAnchors(all []opened) {
+	if len(o.Roots) > 0 || o.Anchors == nil {
+		return
+	}
+	roots, issuers := o.Anchors(certificates(all))
+	o.Roots, o.Intermediates = roots, slices.Concat(o.Intermediates, issuers)
+}
+
+func certificates(all []opened) []*x509.Certificate {
+	var certs []*x509.Certificate
+	for _, f := range all {
+		certs = append(certs, f.certs...)
+	}
+	return certs
 }
 
 // contents counts what a file holds.
@@ -62,10 +81,7 @@ func contents(f opened) string {
 
 // keySteps says for each key which certificate it belongs to.
 func keySteps(all []opened) []chain.Step {
-	var certs []*x509.Certificate
-	for _, f := range all {
-		certs = append(certs, f.certs...)
-	}
+	certs := certificates(all)
 	var steps []chain.Step
 	for _, f := range all {
 		for _, k := range f.keys {
@@ -115,7 +131,7 @@ func chainSteps(all []opened, o Options) []chain.Step {
 		anchors, remark := anchorsFor(all, o)
 		steps = append(steps, remark...)
 		purpose := purposeOf(f.certs, o)
-		children := chain.Explain(f.certs, anchors, purpose, o.Host, o.Now)
+		children := append(chain.Explain(f.certs, anchors, purpose, o.Host, o.Now), ledgerSteps(f.certs, o)...)
 		steps = append(steps, group("chain of "+chain.Quote(f.name), "as "+article(purpose), children...))
 	}
 	return steps

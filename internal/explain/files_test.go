@@ -6,12 +6,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/identity"
 )
 
 func file(name, data string) File { return File{Name: name, Data: []byte(data)} }
@@ -48,6 +50,20 @@ func filesCases(t *testing.T) map[string]filesCase {
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 	}
 	roots := Options{Roots: certs(root)}
+	ben, err := identity.ParseName("ben")
+	if err != nil {
+		t.Fatal(err)
+	}
+	withLedger := func(o Options, s Standing) Options {
+		o.Ledger = func(c *x509.Certificate) (Standing, error) {
+			if !c.Equal(phone.Certificate) {
+				t.Errorf("asked about %s", c.Subject)
+			}
+			return s, nil
+		}
+		return o
+	}
+	broke := Options{Roots: roots.Roots, Ledger: func(*x509.Certificate) (Standing, error) { return Standing{}, errors.New("a\x1bb") }}
 	forHost := func(h string) Options { return Options{Roots: certs(root), Host: h} }
 	return map[string]filesCase{
 		"chain with root given":       {[]File{file("cert.pem", pemOf(phone, clients))}, roots, true},
@@ -74,6 +90,13 @@ func filesCases(t *testing.T) map[string]filesCase {
 		"sealed root key":             {[]File{file("root.key.age", "age-encryption.org/v1\n-> scrypt")}, Options{}, true},
 		"same certificate twice":      {[]File{file("cert.pem", pemOf(phone, clients, phone))}, roots, false},
 		"hostile names":               {[]File{file("\x1b]0;x\x07.pem", pemOf(issue(t, "\x1b[31mEve\u202e", nil, client)))}, Options{}, false},
+		"cut-off certificate":         {[]File{file("cert.pem", pemOf(phone)[:300])}, roots, false},
+		"revoked":                     {[]File{file("cert.pem", pemOf(phone, clients))}, withLedger(roots, Standing{Ours: true, Issued: now, Revoked: now, Reason: "stolen"}), false},
+		"suspended above":             {[]File{file("cert.pem", pemOf(phone, clients))}, withLedger(roots, Standing{Ours: true, Issued: now, SuspendedBy: ben}), false},
+		"issued":                      {[]File{file("cert.pem", pemOf(phone, clients))}, withLedger(roots, Standing{Ours: true, Issued: now}), true},
+		"signed and never issued":     {[]File{file("cert.pem", pemOf(phone, clients))}, withLedger(roots, Standing{Ours: true}), false},
+		"of another authority":        {[]File{file("cert.pem", pemOf(phone, clients))}, withLedger(roots, Standing{}), true},
+		"ledger out of reach":         {[]File{file("cert.pem", pemOf(phone, clients))}, broke, true},
 		"SSH key and PKCS7":           {[]File{file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nMAA=\n-----END OPENSSH PRIVATE KEY-----\n-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n")}, Options{}, false},
 	}
 }

@@ -122,7 +122,7 @@ func fitsAlone(title string, leaf *x509.Certificate, now time.Time) (chain.Step,
 			Remedy: "Compare this machine's clock with the real time."}, false
 	case now.After(leaf.NotAfter):
 		return chain.Step{Title: title, Code: refusal.Expired, Detail: "does not fit: it ended on " + chain.When(leaf.NotAfter),
-			Remedy: "Renew it: 'postern renew'."}, false
+			Remedy: chain.ExpiredRemedy(leaf)}, false
 	}
 	return chain.Step{}, true
 }

@@ -57,8 +57,11 @@ func firstLine(data []byte) string {
 func openPEM(f File, out *opened) {
 	blocks, err := chain.Blocks(f.Data)
 	if err != nil {
-		out.say(chain.Step{Title: "syntax", Code: refusal.BadCertificate, Detail: err.Error(),
-			Remedy: "Mend or delete that line: other programs may read the file differently or not at all."})
+		remedy := "Mend or delete that line: other programs may read the file differently or not at all."
+		if e, ok := errors.AsType[*chain.SyntaxError](err); ok && e.CutOff {
+			remedy = "Take it from where it was made: a file that was cut off cannot be mended."
+		}
+		out.say(chain.Step{Title: "syntax", Code: refusal.BadCertificate, Detail: err.Error(), Remedy: remedy})
 		blocks = lenient(f.Data)
 	}
 	seen := map[string]int{}

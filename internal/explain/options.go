@@ -28,6 +28,9 @@ type Options struct {
 	Roots []*x509.Certificate
 	// Intermediates are issuers known beside the files.
 	Intermediates []*x509.Certificate
+	// Anchors returns, where Roots is empty, the root and the issuers that what
+	// is in the files may have to do with, if any; it may be nil.
+	Anchors func(certs []*x509.Certificate) (roots, issuers []*x509.Certificate)
 	// System holds roots beside those, which count where Roots is empty; nil is
 	// those of the operating system.
 	System *x509.CertPool
@@ -35,7 +38,11 @@ type Options struct {
 	Now time.Time
 	// Password asks for the password of a file; nil tries the empty password
 	// alone.
+	// When there is none to be had it returns ErrNoPassword.
 	Password func(file string) (string, error)
+	// Ledger says what the ledger holds of a certificate; nil when there is no
+	// ledger at hand.
+	Ledger func(*x509.Certificate) (Standing, error)
 }
 
 // HostOptions say how a live host is asked.
@@ -79,6 +86,7 @@ type Record struct {
 	Path        string
 	Address     string
 	Name        string
+	Claims      string // the whole URI, when the ledger does not bear out Name
 	Serial      string
 	Issuer      string
 	IssuerKeyID string

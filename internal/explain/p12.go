@@ -38,6 +38,10 @@ func unlock(f File, o Options, out *opened) {
 	err := take(f.Data, "", out)
 	if isWrongPassword(err) && o.Password != nil {
 		password, askErr := o.Password(f.Name)
+		if errors.Is(askErr, ErrNoPassword) {
+			out.say(shut())
+			return
+		}
 		if askErr != nil {
 			out.fail("password", "none was given: "+chain.Printable(askErr.Error()), "Give the password to see what is in the file.")
 			return
@@ -56,7 +60,7 @@ func unlocked(err error, asked bool) chain.Step {
 	case err == nil:
 		return good("password", "it fits")
 	case isWrongPassword(err) && !asked:
-		return note("password", "the file is locked; with its password the report says what is in it")
+		return shut()
 	case isWrongPassword(err):
 		return bad("password", "it is wrong", "Type the password that the file was made with. Phones say 'wrong password' also when they do not know the encryption: see which systems open the file.")
 	case unsupported:
@@ -65,6 +69,14 @@ func unlocked(err error, asked bool) chain.Step {
 	default:
 		return bad("contents", "damaged: "+chain.Printable(err.Error()), "Get the file again from where it was made.")
 	}
+}
+
+// ErrNoPassword says that there is no password to try and nobody to ask.
+var ErrNoPassword = errors.New("no password was given")
+
+func shut() chain.Step {
+	return bad("password", "the file is locked: could not look inside",
+		"Give its password: --password-file FILE, or a file of the same name with .password at its end beside it.")
 }
 
 func isWrongPassword(err error) bool {

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -40,15 +43,31 @@ var alone = []refusal.Code{refusal.HandshakeAbandoned, refusal.NotConfigured, re
 // up to the one that failed, and the remedy.
 func Refusal(rec Record) Report {
 	info := refusal.Lookup(rec.Code)
+	name := rec.Name
+	if rec.Claims != "" {
+		name = "" // whoever made the certificate chose it
+	}
 	steps := []chain.Step{seen(rec)}
 	for _, earlier := range before(rec) {
 		steps = append(steps, good(passed[earlier], ""))
 	}
 	steps = append(steps, chain.Step{
-		Title: string(rec.Code), Code: rec.Code, Remedy: info.OperatorRemedy,
+		Title: string(rec.Code), Code: rec.Code, Remedy: fill(info.OperatorRemedy, name, rec.Serial),
 		Detail: info.Sentence + dash(rec.Detail),
 	})
 	return report(fmt.Sprintf("refusal %s: %s", rec.Reference, info.Title), steps)
+}
+
+// fill puts what is known into the commands of a remedy. What could mean
+// anything to a shell stays out.
+func fill(remedy, name, serial string) string {
+	if n, err := identity.ParseName(name); err == nil {
+		remedy = strings.NewReplacer("NAME/DEVICE'", n.String()+"'", " NAME'", " "+n.String()+"'").Replace(remedy)
+	}
+	if s, err := ledger.ParseSerial(serial); err == nil {
+		remedy = strings.ReplaceAll(remedy, " SERIAL'", " "+s.String()+"'")
+	}
+	return remedy
 }
 
 func dash(detail string) string {
@@ -101,7 +120,11 @@ func seen(rec Record) chain.Step {
 		add("request", rec.Method+" "+rec.Path)
 	}
 	add("from", rec.Address)
-	add("name", rec.Name)
+	if rec.Claims != "" {
+		add("claims", rec.Claims)
+	} else {
+		add("name", rec.Name)
+	}
 	add("subject", rec.Subject)
 	add("serial", rec.Serial)
 	add("issuer", rec.Issuer)

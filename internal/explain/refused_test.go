@@ -37,13 +37,44 @@ func TestEveryCodeIsExplained(t *testing.T) {
 	for _, info := range refusal.All() {
 		r := Refusal(record(t, info.Code))
 		faults := chain.Faults(r.Steps)
-		if r.OK || len(faults) != 1 || faults[0].Code != info.Code || r.Advice != info.OperatorRemedy {
+		if r.OK || len(faults) != 1 || faults[0].Code != info.Code || r.Advice != fill(info.OperatorRemedy, "anna/phone", "5eed") {
 			t.Errorf("%s: OK %v, faults %+v, advice %q", info.Code, r.OK, faults, r.Advice)
 		}
 		last := r.Steps[len(r.Steps)-1]
 		if !strings.Contains(last.Detail, info.Sentence) {
 			t.Errorf("%s: the last step is %+v", info.Code, last)
 		}
+	}
+}
+
+// The remedy is a command to copy: it holds what the record knows, and stands
+// there once.
+func TestTheRemedyOfARefusalIsFilledIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		code refusal.Code
+		edit func(*Record)
+		want string
+	}{
+		"a serial and a name":     {refusal.Revoked, nil, "'postern show 5eed' says when and why. To let the device in again, invite it: 'postern invite anna/phone'."},
+		"a suspension":            {refusal.Suspended, nil, "'postern reinstate anna/phone' lifts it"},
+		"a group":                 {refusal.NotOnList, nil, "'postern group add GROUP anna/phone'"},
+		"a name merely claimed":   {refusal.Expired, func(r *Record) { r.Claims = "spiffe://example.com/anna/phone" }, "'postern invite NAME/DEVICE'"},
+		"a name for the shell":    {refusal.Expired, func(r *Record) { r.Name = "x';reboot'" }, "'postern invite NAME/DEVICE'"},
+		"no name and no serial":   {refusal.Revoked, func(r *Record) { r.Name, r.Serial = "", "" }, "'postern show SERIAL'"},
+		"a serial that is no hex": {refusal.Revoked, func(r *Record) { r.Serial = "$(reboot)" }, "'postern show SERIAL'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec := record(t, c.code)
+			if c.edit != nil {
+				c.edit(&rec)
+			}
+			r := Refusal(rec)
+			var b strings.Builder
+			r.WriteText(&b, false)
+			if text := strings.Join(strings.Fields(b.String()), " "); strings.Count(text, c.want) != 1 || strings.Contains(text, "To do:") {
+				t.Errorf("want %q once in:\n%s", c.want, b.String())
+			}
+		})
 	}
 }
 
@@ -82,6 +113,7 @@ func TestParseAddress(t *testing.T) {
 		"a port in letters":        {"example.com:https", ""},
 		"a path":                   {"example.com/path", ""},
 		"an escape sequence":       {"\x1b[2J", ""},
+		"a bracket not closed":     {"[::1", ""},
 		"a space":                  {"exa mple.com", ""},
 		"another scheme":           {"ftp://example.com", ""},
 		"a name with a user":       {"me@example.com", ""},
@@ -96,6 +128,12 @@ func TestParseAddress(t *testing.T) {
 				t.Errorf("the error steers the terminal: %q", err)
 			}
 		})
+	}
+}
+
+func TestAMissingBracketIsNamed(t *testing.T) {
+	if _, err := ParseAddress("[::1"); err == nil || !strings.Contains(err.Error(), "closing bracket ] is missing") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -17,6 +17,8 @@ type Report struct {
 	Steps []chain.Step `json:"steps"`
 	// Advice is the one thing to do first. It is empty when nothing is wrong.
 	Advice string `json:"advice,omitempty"`
+
+	inFile bool // what the ledger says is not known, so OK is about the file alone
 }
 
 // report sums up steps: OK and the advice follow from them.

@@ -27,8 +27,13 @@ func (r Report) WriteText(w io.Writer, color bool) error {
 	for _, s := range r.Steps {
 		t.step("", "", s)
 	}
+	if !r.OK && r.Advice != "" && r.Advice == lastRemedy(r.Steps) {
+		return b.Flush() // it has just been said
+	}
 	t.wrap("", "", "")
 	switch {
+	case r.OK && r.inFile:
+		t.wrap(t.paint(green, markGood)+" ", "  ", "Nothing is wrong in the file.")
 	case r.OK:
 		t.wrap(t.paint(green, markGood)+" ", "  ", "Nothing is wrong.")
 	case r.Advice != "":
@@ -37,6 +42,18 @@ func (r Report) WriteText(w io.Writer, color bool) error {
 		t.wrap(t.paint(red, markBad)+" ", "  ", "Something is wrong, see above.")
 	}
 	return b.Flush()
+}
+
+// lastRemedy returns what the tree of steps ends with, if that is a remedy.
+func lastRemedy(steps []chain.Step) string {
+	if len(steps) == 0 {
+		return ""
+	}
+	last := steps[len(steps)-1]
+	if len(last.Children) > 0 {
+		return lastRemedy(last.Children)
+	}
+	return last.Remedy
 }
 
 // A tree writes steps with their branches.

@@ -111,13 +111,18 @@ func (x *exchange) record(known bool) {
 	name, serial := x.conn.spokeFor()
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
-		slog.String("site", x.conn.host), slog.String("id", name), slog.String("serial", serial),
-		slog.String("address", x.request.RemoteAddr), slog.String("method", clip(x.request.Method)),
+		slog.String("site", x.conn.host))
+	if name != "" {
+		attrs = append(attrs, slog.String("id", name), slog.String("serial", serial))
+	}
+	attrs = append(attrs, slog.String("address", x.request.RemoteAddr), slog.String("method", clip(x.request.Method)),
 		slog.String("path", clip(x.path)), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
 		slog.Duration("took", x.g.now().Sub(x.start)))
 	if x.code != "" {
-		attrs = append(attrs, slog.String("code", string(x.code)),
-			slog.String("reference", x.reference.String()), slog.String("detail", clipTo(x.detail, maxDetail)))
+		attrs = append(attrs, slog.String("code", string(x.code)), slog.String("reference", x.reference.String()))
+		if x.detail != "" {
+			attrs = append(attrs, slog.String("detail", clipTo(x.detail, maxDetail)))
+		}
 		if claim := x.conn.shown().Claims; claim != "" {
 			attrs = append(attrs, slog.String("claims", claim))
 		}

@@ -53,6 +53,14 @@ func (e *PinError) Error() string {
 		e.Host, e.Issuer, unspent)
 }
 
+// A SiteError says that a gateway's site answers instead of its public side.
+type SiteError struct{ Host string }
+
+// Error returns the error with where the invitation is to be spent.
+func (e *SiteError) Error() string {
+	return fmt.Sprintf("%s is a site, and invitations are spent on the public side: use the link as it was sent (its port is often the next one); %s", e.Host, unspent)
+}
+
 // A ClockError says that the server's certificate is out of date by this
 // machine's clock.
 type ClockError struct {

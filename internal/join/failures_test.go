@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -111,6 +112,20 @@ func TestFailures(t *testing.T) {
 				real.server.Config.Handler = http.NotFoundHandler()
 			},
 			want: []string{"status 404", "public side"},
+		},
+		"a site that does not show its root": {
+			office: func(o *office) { o.hideRoot = true },
+			run: func(t *testing.T, real *office, _ *Options) {
+				real.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodGet {
+						t.Errorf("%s reached the site", r.Method)
+					}
+					w.Header().Set("Content-Type", invite.ProblemType)
+					w.WriteHeader(http.StatusForbidden)
+					io.WriteString(w, `{"type":"urn:postern:refusal:no-certificate","status":403,"code":"no-certificate"}`)
+				})
+			},
+			want: []string{"is a site, and invitations are spent on the public side", "as it was sent (its port is often the next one)", unspent},
 		},
 		"a redirection to somebody else": {
 			run: func(t *testing.T, real *office, _ *Options) {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,8 +47,13 @@ func (c *client) redeem(ctx context.Context, key crypto.Signer) (invite.Answer, 
 	}
 	request := invite.Request{Code: c.link.Code.String(), CSR: csr}
 	answer, err := c.send(ctx, request)
-	if _, ok := errors.AsType[*PinError](err); ok && c.fetchRoot(ctx) {
-		answer, err = c.send(ctx, request)
+	if _, ok := errors.AsType[*PinError](err); ok {
+		switch found, isSite := c.fetchRoot(ctx); {
+		case isSite:
+			return invite.Answer{}, &SiteError{Host: c.host}
+		case found:
+			answer, err = c.send(ctx, request)
+		}
 	}
 	if outdated, ok := errors.AsType[*outdatedError](err); ok {
 		return invite.Answer{}, c.clockError(ctx, outdated)
@@ -157,29 +163,36 @@ func (e *outdatedError) Error() string { return "the server's certificate is out
 
 // fetchRoot asks a server that did not show its root for it. Whoever answers
 // is a stranger: nothing secret is sent, and the pin says whether the root is
-// the right one.
-func (c *client) fetchRoot(ctx context.Context) bool {
+// the right one. A site of the gateway answers with a refusal instead.
+func (c *client) fetchRoot(ctx context.Context) (found, isSite bool) {
 	h := c.http(func(tls.ConnectionState) error { return nil })
 	defer h.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.link.Base+invite.RootPath, nil)
 	if err != nil {
-		return false
+		return false, false
 	}
+	r.Header.Set("Accept", "application/pkix-cert, "+invite.ProblemType)
 	response, err := h.Do(r)
 	if err != nil {
-		return false
+		return false, false
 	}
 	defer response.Body.Close()
-	der, err := io.ReadAll(io.LimitReader(response.Body, chain.MaxDER+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil || response.StatusCode != http.StatusOK {
-		return false
+		return false, err == nil && isRefusal(body)
 	}
-	root, err := chain.ParseDER(der)
+	root, err := chain.ParseDER(body)
 	if err != nil || !c.link.Pin.Fits(root) {
-		return false
+		return false, false
 	}
 	c.root = root
-	return true
+	return true, false
+}
+
+// isRefusal reports whether body is a gateway's answer to those it turns away.
+func isRefusal(body []byte) bool {
+	var p invite.Problem
+	return json.Unmarshal(body, &p) == nil && strings.HasPrefix(p.Type, "urn:postern:refusal:")
 }
 
 // clockError asks the server, whose certificate is right but for its dates,

@@ -85,10 +85,10 @@ var catalogue = []Info{
 		OperatorRemedy: "Invite the device again: 'postern invite NAME/DEVICE'. A machine enrolled by 'postern join' renews with 'postern renew' before its certificate ends.",
 	},
 	{
-		Code: StaleRoster, Status: http.StatusServiceUnavailable, Title: "Not known here yet",
-		Sentence:       "The certificate may be good, but this server cannot tell at the moment.",
-		VisitorRemedy:  "Try again in a minute; if it persists, ask the person who runs this site.",
-		OperatorRemedy: "The certificate falls into a part of the ledger that was lost when an older copy was put back. Invite the device again.",
+		Code: StaleRoster, Status: http.StatusServiceUnavailable, Title: "Not known here",
+		Sentence:       "This server was put back to an earlier state and does not know this device any more, or it is still reading its ledger.",
+		VisitorRemedy:  "Ask the person who runs this site for a new invitation. If the server has only just started, try again in a minute first.",
+		OperatorRemedy: "If an older copy of the ledger was put back, this certificate was lost with the newer part: invite the device again: 'postern invite NAME/DEVICE'. If the ledger is not read in full yet, wait; the log line says which.",
 	},
 	{
 		Code: IssuerDistrusted, Status: http.StatusForbidden, Title: "The issuer is no longer trusted", Alarm: true,

@@ -197,3 +197,20 @@ func FuzzParseReference(f *testing.F) {
 		}
 	})
 }
+
+// A roster is stale for two reasons, of which one passes and the other never
+// does: nobody may be left waiting for what will not come.
+func TestAStaleRosterIsToldInBothItsMeanings(t *testing.T) {
+	i := Lookup(StaleRoster)
+	for text, wants := range map[string][]string{
+		i.Sentence:       {"put back to an earlier state and does not know this device any more", "still reading its ledger"},
+		i.VisitorRemedy:  {"Ask the person who runs this site for a new invitation.", "try again in a minute"},
+		i.OperatorRemedy: {"'postern invite NAME/DEVICE'", "wait"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in: %s", want, text)
+			}
+		}
+	}
+}
