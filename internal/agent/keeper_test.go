@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,22 @@ func TestKeeperGoesOnWhenItsFolderCannotBeWritten(t *testing.T) {
 	}
 	if !bytes.Contains(logged.Bytes(), []byte("renewed certificate not kept")) {
 		t.Errorf("nobody is told: %s", &logged)
+	}
+}
+
+// The log tells the first certificate from those that follow.
+func TestTheFirstCertificateIsObtained(t *testing.T) {
+	var logged bytes.Buffer
+	now := time.Now()
+	k := keeper(t, t.TempDir(), newMint(t).issue, Options{
+		Log: slog.New(slog.NewTextHandler(&logged, nil)), Now: func() time.Time { return now },
+	})
+	for _, want := range []string{"certificate obtained", "certificate renewed"} {
+		logged.Reset()
+		if err := k.Ensure(t.Context()); err != nil || !strings.Contains(logged.String(), want) {
+			t.Errorf("%q, want %q, %v", logged.String(), want, err)
+		}
+		now = now.Add(life/2 + time.Second)
 	}
 }
 

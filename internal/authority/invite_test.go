@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,6 +119,9 @@ func TestRedeemRefuses(t *testing.T) {
 			size := len(h.entries(0))
 			_, err := h.redeem(code, spki)
 			wantCode(t, err, c.code)
+			if strings.Count(err.Error(), "compare it") > 1 {
+				t.Errorf("the advice is given twice: %v", err)
+			}
 			if len(h.entries(0)) != size {
 				t.Error("the refusal left an entry")
 			}

@@ -87,6 +87,14 @@ func (a *app) tell(label, text string) {
 	}
 }
 
+// lines breaks text for a person's terminal; a pipe gets it in one piece.
+func (a *app) lines(text string, columns int) []string {
+	if !a.StdoutTerminal {
+		return []string{text}
+	}
+	return wrap(text, columns)
+}
+
 // here returns path as somebody in this folder would type it.
 func here(path string) string {
 	abs, err := filepath.Abs(path)

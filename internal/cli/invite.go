@@ -79,7 +79,7 @@ func (a *app) invite(ctx context.Context, q authority.InviteRequest, wait bool) 
 		return err
 	}
 	if !running {
-		a.note("no server is running on %s: start 'postern up' before the link is opened", here(a.data()))
+		a.tell("note: ", "no server is running on "+here(a.data())+": start 'postern up' before the link is opened")
 	}
 	if wait && running && a.StdoutTerminal {
 		return a.awaitUse(ctx, auth, made)
@@ -157,7 +157,7 @@ func (a *app) link(code, base string) (invite.Link, error) {
 }
 
 func (a *app) drawInvitation(w io.Writer, v invitation, link invite.Link) {
-	say(w, "An invitation for %s, good once and until %s.\n", v.Name, moment(v.Expires))
+	say(w, "Invitation for %s, good once, until %s.\n", v.Name, moment(v.Expires))
 	say(w, "On a computer:\n\n    postern join '%s'\n", v.Link)
 	host, _ := link.Host()
 	switch {

@@ -68,12 +68,13 @@ func (a *app) join(ctx context.Context, o join.Options) error {
 }
 
 func (a *app) sayJoined(w io.Writer, did string, r join.Result) {
-	say(w, "%s %s, certificate %s, good until %s.", did, r.Name, r.Serial, moment(r.NotAfter))
+	say(w, "%s %s, good until %s.", did, r.Name, moment(r.NotAfter))
+	say(w, "Certificate %s:", r.Serial)
 	for _, path := range r.Files {
 		say(w, "  %s", here(path))
 	}
 	for _, note := range r.Notes {
-		a.note("note: %s", note)
+		a.tell("note: ", note)
 	}
 	say(w, "Try it:\n  %s", r.Curl)
 }

@@ -64,7 +64,7 @@ func (a *app) haveData() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return withHint(fmt.Errorf("there is no authority in %s", here(a.data())), "'postern up' or 'postern init' makes one; --data names another folder")
 	case errors.Is(err, fs.ErrPermission):
-		return withHint(fmt.Errorf("data folder %s belongs to another user", here(a.data())), "run as its owner")
+		return withHint(fmt.Errorf("data folder %s cannot be read: permission denied", here(a.data())), "run as its owner; if that is you, type 'chmod -R u+rwX "+here(a.data())+"'")
 	}
 	return err
 }

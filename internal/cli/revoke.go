@@ -67,7 +67,7 @@ func (a *app) revoke(ctx context.Context, word string, why ledger.Reason) error 
 		}
 		say(w, "Revoked %s of %s.", count(len(r.Certificates), "certificate"), word)
 		for _, c := range r.Certificates {
-			say(w, "  %s  %s, was good until %s", c.Serial, c.Name, moment(c.NotAfter))
+			say(w, "  %s  %s", c.Serial, c.Name)
 		}
 		if r.Invites > 0 {
 			say(w, "Cancelled %s.", count(r.Invites, "open invitation"))

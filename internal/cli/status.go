@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,9 +97,15 @@ func (a *app) sayStatus(w io.Writer, s api.Status) {
 	}
 	facts(w, "public side", s.PublicURL, "listening on", strings.Join(s.Listen, ", "),
 		"ledger", fmt.Sprintf("%s, %s", s.TrustDomain, entries(s.Ledger.Size)),
-		"connections", fmt.Sprint(s.Connections), "configuration", s.Config, "not in force", s.ConfigError)
-	for _, line := range s.Advice {
-		say(w, "! %s", line)
+		"connections", fmt.Sprint(s.Connections), "configuration", s.Config)
+	advice := s.Advice
+	if s.ConfigError != "" {
+		advice = append(slices.Clone(advice), "the newest configuration is not in force: "+s.ConfigError)
+	}
+	for _, line := range advice {
+		for i, part := range a.lines(line, usualWidth-2) {
+			say(w, "%s %s", [...]string{"!", " "}[min(i, 1)], part)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
@@ -55,7 +54,7 @@ func (s *server) alarm() ([]string, error) {
 	for _, r := range recent {
 		if refusal.Lookup(r.Code).Alarm {
 			return []string{fmt.Sprintf("a forged certificate was refused at %s: an issuer's key is in strange hands; 'postern explain %s'",
-				moment(r.Time), strings.ReplaceAll(r.Reference.String(), " ", ""))}, nil
+				moment(r.Time), r.Reference)}, nil
 		}
 	}
 	return nil, nil

@@ -82,8 +82,8 @@ func TestLoad(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	known := []string{"invite", "issue", "list"}
-	for word, want := range map[string]string{"invte": "invite", "INVITE": "invite", "isseu": "issue", "zebra": "", "": "", "l": "", "lx": ""} {
+	known := []string{"init", "invite", "issue", "list"}
+	for word, want := range map[string]string{"invte": "invite", "INVITE": "invite", "invit": "invite", "ini": "init", "isseu": "issue", "zebra": "", "": "", "l": "", "lx": ""} {
 		if got := Nearest(word, known); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
