@@ -78,7 +78,7 @@ func newAddress(s, host, port string) (Address, error) {
 // hostName returns a host's name in the form that DNS and certificates hold.
 func hostName(host string) (string, bool) {
 	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
-	if err != nil || name == "" || len(name) > 253 || !utf8.ValidString(host) || strings.ContainsAny(name, ":/@ ") {
+	if err != nil || name == "" || len(name) > 253 || strings.HasSuffix(name, ".") || !utf8.ValidString(host) || strings.ContainsAny(name, ":/@ ") {
 		return "", false
 	}
 	again, err := idna.Lookup.ToASCII(name)
