@@ -225,7 +225,7 @@ func (d *door) witnessed() {
 	}
 	want := base64.StdEncoding.EncodeToString(raw)
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		files, err := filepath.Glob(filepath.Join(d.home, "state", "*"))
+		files, err := filepath.Glob(filepath.Join(d.home, "state", "*.checkpoint"))
 		if err != nil {
 			d.t.Fatal(err)
 		}

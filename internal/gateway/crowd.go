@@ -62,6 +62,16 @@ func (k *crowd) begin(c *conn) {
 	}
 }
 
+// know notes that c speaks for somebody known, before they are answered: from
+// here on no stranger's coming can push c out.
+func (k *crowd) know(c *conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.place.list != nil {
+		c.place.move(c, nil)
+	}
+}
+
 // rest notes the end of the handshake, or of a request that begin noted.
 func (k *crowd) rest(c *conn, known bool) {
 	k.mu.Lock()

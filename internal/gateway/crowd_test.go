@@ -13,7 +13,7 @@ import (
 // longest goes first, who is busy goes last, who is known stays.
 func TestStrangersPushOutOnlyEachOther(t *testing.T) {
 	w, s := newWorld(t), newStage()
-	h := w.openConfig(Options{Limits: Limits{Connections: 5}}, Config{Public: s, PublicHost: "join.example.com",
+	h := w.openConfig(Options{Limits: Limits{Connections: 5, Handshakes: 16}}, Config{Public: s, PublicHost: "join.example.com",
 		Sites: []Site{{Host: "pw.example.com", Handler: s, List: allow(t, "ben")}}})
 	ben := h.mustDial(w.clientTLS(w.enrol("ben"), "pw.example.com"))
 	askFor(t, ben, "pw.example.com", "/")
@@ -45,7 +45,7 @@ func TestStrangersPushOutOnlyEachOther(t *testing.T) {
 // A house full of people who are known takes nobody else, and keeps them.
 func TestAFullHouse(t *testing.T) {
 	w := newWorld(t)
-	h := w.open(Options{Limits: Limits{Connections: 4}}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")})
+	h := w.open(Options{Limits: Limits{Connections: 4, Handshakes: 16}}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")})
 	var known []*tls.Conn
 	for range 4 {
 		conn := h.mustDial(w.clientTLS(w.enrol("ben"), "pw.example.com"))
@@ -74,7 +74,7 @@ func TestAFullHouse(t *testing.T) {
 // Nobody is forgotten and nobody counted twice.
 func TestTheCrowdCountsRight(t *testing.T) {
 	w := newWorld(t)
-	h := w.open(Options{Limits: Limits{Connections: 8}}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")})
+	h := w.open(Options{Limits: Limits{Connections: 8, Handshakes: 16}}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")})
 	for i := range 40 {
 		switch i % 4 {
 		case 0:

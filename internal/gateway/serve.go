@@ -56,6 +56,9 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		return
 	}
 	x.client = v.client
+	if !v.client.IsZero() {
+		g.crowd.know(x.conn)
+	}
 	x.pass(r)
 }
 
