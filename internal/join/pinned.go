@@ -95,25 +95,30 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// http returns a client whose connections verify accepts. It follows no
-// redirection, which would carry the code to somebody else.
+// http returns a client whose connections verify accepts.
 func (c *client) http(verify func(tls.ConnectionState) error) *http.Client {
 	host, _ := c.link.Host()
+	return bounded(&tls.Config{
+		ServerName: host,
+		MinVersion: tls.VersionTLS12,
+		// The usual check knows only roots that were there before. Ours is in
+		// verify, which runs in every handshake: no session is ever resumed,
+		// since there is no cache for any.
+		InsecureSkipVerify: true,
+		VerifyConnection:   verify,
+	})
+}
+
+// bounded returns an HTTP client with a limit on every phase. It follows no
+// redirection, which would carry the code or the request to somebody else.
+func bounded(c *tls.Config) *http.Client {
 	return &http.Client{
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			Proxy:       http.ProxyFromEnvironment,
-			DialContext: (&net.Dialer{Timeout: timeout / 3}).DialContext,
-			TLSClientConfig: &tls.Config{
-				ServerName: host,
-				MinVersion: tls.VersionTLS12,
-				// The usual check knows only roots that were there before. Ours
-				// is in verify, which runs in every handshake: no session is
-				// ever resumed, since there is no cache for any.
-				InsecureSkipVerify: true,
-				VerifyConnection:   verify,
-			},
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: timeout / 3}).DialContext,
+			TLSClientConfig:        c,
 			TLSHandshakeTimeout:    timeout / 3,
 			ResponseHeaderTimeout:  timeout,
 			MaxResponseHeaderBytes: 64 << 10,

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -169,19 +168,8 @@ func (h *holder) http(now func() time.Time) *http.Client {
 	for _, above := range h.above {
 		shown.Certificate = append(shown.Certificate, above.Raw)
 	}
-	return &http.Client{
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:       http.ProxyFromEnvironment,
-			DialContext: (&net.Dialer{Timeout: timeout / 3}).DialContext,
-			TLSClientConfig: &tls.Config{
-				MinVersion: tls.VersionTLS12, RootCAs: pool(h.root), Time: now,
-				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil },
-			},
-			TLSHandshakeTimeout:    timeout / 3,
-			ResponseHeaderTimeout:  timeout,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-	}
+	return bounded(&tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: pool(h.root), Time: now,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil },
+	})
 }
