@@ -21,6 +21,13 @@ func TestTheJoinPageFillsTheCommandIn(t *testing.T) {
 	w := newWorld(t)
 	ctx := browser(t)
 	link := invite.Link{Base: w.URL, Code: invite.New(), Pin: invite.PinOf(w.root)}
+	// a number past 128 bits, whose remainder is right: z times 32^25, modulo 1021
+	rest := 31
+	for range 25 {
+		rest = rest * 32 % 1021
+	}
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+	tooLarge := "z" + strings.Repeat("0", 25) + string(alphabet[rest/32]) + string(alphabet[rest%32])
 	cases := []struct {
 		name, address, paste string
 		command              string
@@ -30,6 +37,7 @@ func TestTheJoinPageFillsTheCommandIn(t *testing.T) {
 		{name: "the link in capitals", address: w.URL + "/join#" + strings.ToUpper(link.Code.String()+"."+link.Pin.String()), command: `postern join "` + link.String() + `"`},
 		{name: "no invitation", address: w.URL + "/join", command: `postern join "LINK"`, field: true},
 		{name: "a mistyped link", address: strings.Replace(link.String(), "#"+link.Code.String()[:2], "#zz", 1), command: `postern join "LINK"`, mistyped: true, field: true},
+		{name: "a code past 128 bits", address: w.URL + "/join#" + tooLarge + "." + link.Pin.String(), command: `postern join "LINK"`, mistyped: true, field: true},
 		{name: "a command in the link", address: w.URL + `/join#"; rm -rf ~; echo ".` + link.Pin.String(), command: `postern join "LINK"`, mistyped: true, field: true},
 		{name: "a pasted link", address: w.URL + "/join", paste: link.String(), command: `postern join "` + link.String() + `"`, field: true},
 		{name: "a pasted fragment", address: w.URL + "/join", paste: link.Code.String() + "." + link.Pin.String(), command: `postern join "` + link.String() + `"`, field: true},

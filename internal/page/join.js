@@ -3,16 +3,16 @@
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
   const $ = (id) => document.getElementById(id);
   // fits tells whether the last two characters are the remainder of the rest,
-  // as package invite writes it. Only what fits is ever put into a command.
-  const fits = (text, length) => {
+  // as package invite writes it: 128 bits begin with a digit up to 7. Only what fits is ever put into a command.
+  const fits = (text, length, first) => {
     const digits = [...text.toLowerCase()].map((c) => alphabet.indexOf(c));
-    if (digits.length !== length || digits.includes(-1)) return false;
+    if (digits.length !== length || digits.includes(-1) || digits[0] > first) return false;
     const [high, low] = digits.splice(-2);
     return digits.reduce((rest, d) => (rest * 32 + d) % 1021, 0) === high * 32 + low;
   };
   const invitation = (text) => {
     const [code, pin, more] = text.split(".");
-    return pin && more === undefined && fits(code, 28) && fits(pin, 34) ? text.toLowerCase() : "";
+    return pin && more === undefined && fits(code, 28, 7) && fits(pin, 34, 31) ? text.toLowerCase() : "";
   };
   const show = (base, fragment) => {
     const good = invitation(fragment);
