@@ -90,12 +90,17 @@ func IssuerOf(c *x509.Certificate) string {
 	return Printable(cmp.Or(c.Issuer.CommonName, c.Issuer.String(), "(no name)"))
 }
 
-// SerialOf returns the serial number in lower-case hex.
+// SerialOf returns the serial number in lower-case hex, in whole bytes as
+// OpenSSL and the ledger print it.
 func SerialOf(c *x509.Certificate) string {
 	if c.SerialNumber == nil {
 		return "none"
 	}
-	return Printable(c.SerialNumber.Text(16))
+	text := Printable(c.SerialNumber.Text(16))
+	if len(text)%2 == 1 && c.SerialNumber.Sign() > 0 {
+		text = "0" + text
+	}
+	return text
 }
 
 // KeyWords returns a key's kind, such as "ECDSA P-256".

@@ -123,10 +123,12 @@ func serialDigits(word string) (string, bool) {
 	return digits, hex && len(digits) >= leastSerial && strings.ContainsAny(digits, "0123456789")
 }
 
-// findSerial returns the serial number that begins with digits.
+// findSerial returns the serial number that begins with digits, or that is the
+// number they write: tools leave out leading zeros.
 func findSerial(ctx context.Context, auth api.Authority, digits string) (ledger.Serial, error) {
-	if s, err := ledger.ParseSerial(digits); err == nil && len(digits) >= fullSerial {
-		return s, nil
+	whole, err := ledger.ParseSerial(digits)
+	if err == nil && len(digits) >= fullSerial {
+		return whole, nil
 	}
 	all, err := auth.Certificates(ctx, authority.CertificateFilter{Limit: math.MaxInt})
 	if err != nil {
@@ -135,6 +137,8 @@ func findSerial(ctx context.Context, auth api.Authority, digits string) (ledger.
 	var found ledger.Serial
 	for _, c := range all {
 		switch {
+		case c.Serial == whole:
+			return whole, nil
 		case !strings.HasPrefix(c.Serial.String(), digits) || c.Serial == found:
 		case found.IsZero():
 			found = c.Serial

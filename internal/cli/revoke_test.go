@@ -38,6 +38,7 @@ func TestTheBeginningOfASerialNumberIsEnough(t *testing.T) {
 		"02b847b380":                       {serial: one},
 		"02B847B380…":                      {serial: one},
 		"02:b8:47:b3:99":                   {serial: other},
+		one[1:]:                            {serial: one}, // as big numbers are printed
 		"02b847b3":                         {wrong: "more than one serial number begins with 02b847b3"},
 		"12b847b3":                         {wrong: "no certificate with serial number 12b847b3"},
 		"12b847b312b847b312b847b312b847b3": {serial: "12b847b312b847b312b847b312b847b3"}, // the authority says that it is not there

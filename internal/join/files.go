@@ -118,16 +118,8 @@ func newCertificate(ders [][]byte, root []byte, key crypto.Signer) (*certificate
 // describe fills in what the certificate itself says.
 func (c *certificate) describe(s State) State {
 	s.TrustDomain, s.Name = c.id.Domain().String(), c.id.Name().String()
-	s.Serial, s.NotAfter = serialOf(c.leaf), c.leaf.NotAfter
+	s.Serial, s.NotAfter = chain.SerialOf(c.leaf), c.leaf.NotAfter
 	return s
-}
-
-func serialOf(c *x509.Certificate) string {
-	text := c.SerialNumber.Text(16)
-	if len(text)%2 == 1 {
-		text = "0" + text
-	}
-	return text
 }
 
 // pems returns the leaf and its issuers, and the root.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/invite"
 )
 
@@ -38,7 +39,7 @@ func TestRenewMakesANewKey(t *testing.T) {
 	if leaf.Equal(old) || string(leaf.RawSubjectPublicKeyInfo) == string(old.RawSubjectPublicKeyInfo) {
 		t.Error("the certificate or its key is the old one")
 	}
-	if r.Serial != serialOf(leaf) || r.Name.String() != o.name {
+	if r.Serial != chain.SerialOf(leaf) || r.Name.String() != o.name {
 		t.Errorf("%+v", r)
 	}
 	checkP12(t, dir)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/keys"
 )
 
@@ -210,7 +211,7 @@ func removeAll(paths ...string) error {
 func setAside(dir string) (string, error) {
 	aside := filepath.Join(dir, asidePrefix+"unknown")
 	if c, err := load(dir); err == nil {
-		aside = filepath.Join(dir, asidePrefix+serialOf(c.leaf))
+		aside = filepath.Join(dir, asidePrefix+chain.SerialOf(c.leaf))
 	}
 	if err := os.MkdirAll(aside, 0o700); err != nil {
 		return "", folderError(dir, err)

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/invite"
 )
 
@@ -147,7 +148,7 @@ func (o *office) answer(t *testing.T, w http.ResponseWriter, request invite.Requ
 	}
 	leaf := sign(t, o.clients, o.leafTemplate(), csr.PublicKey)
 	a := invite.Answer{
-		TrustDomain: "example.com", Name: o.name, Profile: "device", Serial: serialOf(leaf.cert),
+		TrustDomain: "example.com", Name: o.name, Profile: "device", Serial: chain.SerialOf(leaf.cert),
 		NotBefore: leaf.cert.NotBefore, NotAfter: leaf.cert.NotAfter,
 		Certificate: string(pemOf(leaf.cert)) + string(pemOf(o.clients.cert)), Root: string(pemOf(o.root.cert)),
 		Renew: []string{o.server.URL + "/.postern/renew"},
