@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"until":     until,
 			"begin":     begin,
 			"glob":      glob,
+			"fill":      fill,
 		},
 	})
 }
@@ -159,6 +160,14 @@ func glob(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(len(found)) != args[1] {
 		ts.Fatalf("%d files match %s: %s", len(found), args[0], found)
 	}
+}
+
+// fill FROM TO writes a file with the script's variables filled in, at once.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	to := ts.MkAbs(args[1])
+	ts.Check(os.WriteFile(to+".new", []byte(text), 0o600))
+	ts.Check(os.Rename(to+".new", to))
 }
 
 // mode FILE BITS compares a file's permissions.

@@ -2,10 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"net"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -83,18 +80,20 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 		return err
 	}
 	a.warn(warnings)
-	log := telemetry.Logger(a.Stderr, conf.Log.Format, conf.Log.Level)
+	level := new(slog.LevelVar)
+	level.Set(conf.Log.Level)
+	log := telemetry.Logger(a.Stderr, conf.Log.Format, level)
 	a.useMemory()
 	lock, err := api.Hold(ctx, a.data(), lockWait)
 	if err != nil {
 		return err
 	}
 	defer func() { leave(lock, err) }()
-	doors, err := listenAll(conf)
+	opened, err := new(doors).reopen(conf)
 	if err != nil {
 		return err
 	}
-	defer doors.close()
+	defer opened.close()
 	if err := a.foundIfNew(ctx, conf); err != nil {
 		return err
 	}
@@ -103,7 +102,7 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 		return err
 	}
 	defer house.Close()
-	s, err := a.newServer(ctx, house, conf, flags, log, doors)
+	s, err := a.newServer(ctx, house, conf, flags, log, level, opened)
 	if err != nil {
 		return err
 	}
@@ -138,68 +137,4 @@ func (a *app) foundIfNew(ctx context.Context, conf config.Config) error {
 		return err
 	}
 	return a.showFounded(made)
-}
-
-// doors are the listeners, opened before anything is written: a port that is
-// taken leaves no trace.
-type doors struct {
-	sites   []net.Listener
-	public  net.Listener // nil when the public side has a host name only
-	metrics net.Listener // nil for none
-}
-
-func listenAll(c config.Config) (*doors, error) {
-	d := &doors{}
-	for _, a := range c.Listen {
-		l, err := listen(a, "--listen, or 'listen:' in postern.yaml, names another address")
-		if err != nil {
-			d.close()
-			return nil, err
-		}
-		d.sites = append(d.sites, l)
-	}
-	if !c.Public.Listen.IsZero() {
-		l, err := listen(c.Public.Listen, "the public side takes the port after the sites'; 'public: {listen: …}' in postern.yaml names another")
-		if err != nil {
-			d.close()
-			return nil, err
-		}
-		d.public = l
-	}
-	if !c.Metrics.IsZero() {
-		l, err := telemetry.ListenMetrics(c.Metrics.String(), false)
-		if err != nil {
-			d.close()
-			return nil, withHint(err, "'metrics: {listen: …}' in postern.yaml names the address")
-		}
-		d.metrics = l
-	}
-	return d, nil
-}
-
-func listen(a config.Address, hint string) (net.Listener, error) {
-	l, err := net.Listen("tcp", a.String())
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, withHint(fmt.Errorf("%s is in use by another program", a), hint)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, withHint(fmt.Errorf("this user may not listen on %s", a), "ports below 1024 need a capability: see 'Port 443 without root' in the README")
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, withHint(fmt.Errorf("%s is no address of this machine", a), hint)
-	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w", a, err)
-	}
-	return l, nil
-}
-
-func (d *doors) close() {
-	for _, l := range d.sites {
-		l.Close()
-	}
-	if d.public != nil {
-		d.public.Close()
-	}
-	if d.metrics != nil {
-		d.metrics.Close()
-	}
 }

@@ -33,7 +33,7 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why
 	}
-	for _, l := range s.doors.sites {
+	for _, l := range s.doors.Load().sites {
 		status.Listen = append(status.Listen, l.Addr().String())
 	}
 	for _, site := range conf.Sites {

@@ -3,12 +3,12 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -32,20 +32,41 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 	if err := conf.CheckGroups(s.house.Roster.HasGroup, s.app.groupCommand); err != nil {
 		return err
 	}
-	old := s.sites.Load()
-	next, err := s.newSites(ctx, conf, old)
+	oldDoors, old := s.doors.Load(), s.sites.Load()
+	nextDoors, err := oldDoors.reopen(conf)
 	if err != nil {
 		return err
 	}
+	next, err := s.newSites(ctx, conf, old)
+	if err != nil {
+		nextDoors.closeUnless(oldDoors)
+		return err
+	}
 	s.sites.Store(next)
-	if err := s.gateway.Configure(s.gatewayConfig(conf, next)); err != nil {
+	if err := s.gateway.Configure(s.gatewayConfig(conf, next, nextDoors)); err != nil {
 		s.sites.Store(old)
 		next.dropUnless(old)
+		nextDoors.closeUnless(oldDoors)
 		return err
 	}
 	s.inUse.Store(&conf)
+	s.level.Set(conf.Log.Level)
+	s.move(oldDoors, nextDoors)
 	old.dropUnless(next)
 	return nil
+}
+
+// move takes connections at the doors of next and no more at those that only
+// old has. s.mu is held.
+func (s *server) move(old, next *doors) {
+	s.doors.Store(next)
+	known := old.all()
+	for _, one := range next.all() {
+		if s.open && !slices.Contains(known, one) {
+			s.serve(one)
+		}
+	}
+	old.closeUnless(next)
 }
 
 // watch reads the configuration again when the file changes and on SIGHUP.
@@ -129,22 +150,8 @@ func (s *server) reload(ctx context.Context) {
 
 // mendable refuses a change that only a restart can put in force, and names it.
 func (s *server) mendable(next config.Config) error {
-	now := s.inUse.Load()
-	var changed []string
-	for _, part := range []struct {
-		key  string
-		same bool
-	}{
-		{"listen", slices.Equal(next.Listen, now.Listen)},
-		{"public", next.Public == now.Public || next.PublicFollows() && now.PublicFollows()},
-		{"metrics", next.Metrics == now.Metrics},
-	} {
-		if !part.same {
-			changed = append(changed, part.key)
-		}
+	if next.Log.Format != s.inUse.Load().Log.Format {
+		return errors.New("the log's format changed: restart postern to use it")
 	}
-	if len(changed) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s changed: restart postern to use it", strings.Join(changed, " and "))
+	return nil
 }

@@ -31,7 +31,7 @@ type server struct {
 	house   *House
 	flags   upFlags
 	log     *slog.Logger
-	doors   *doors
+	level   *slog.LevelVar
 	started time.Time
 
 	alive   context.Context // ends when the server stops, with the cause
@@ -42,15 +42,17 @@ type server struct {
 	metrics *prometheus.Registry
 	public  http.Handler
 
-	mu    sync.Mutex // held while a configuration is put in force
+	mu    sync.Mutex // held while a configuration is put in force; guards open
+	open  bool       // the doors are being served
+	doors atomic.Pointer[doors]
 	inUse atomic.Pointer[config.Config]
 	sites atomic.Pointer[sites]
 	wrong atomic.Pointer[string] // why the newest file is not in force
 	ready atomic.Bool
 }
 
-func (a *app) newServer(ctx context.Context, house *House, conf config.Config, flags upFlags, log *slog.Logger, d *doors) (*server, error) {
-	s := &server{app: a, house: house, flags: flags, log: log, doors: d, started: a.Now(), metrics: telemetry.Metrics()}
+func (a *app) newServer(ctx context.Context, house *House, conf config.Config, flags upFlags, log *slog.Logger, level *slog.LevelVar, d *doors) (*server, error) {
+	s := &server{app: a, house: house, flags: flags, log: log, level: level, started: a.Now(), metrics: telemetry.Metrics()}
 	s.alive, s.end = context.WithCancelCause(ctx)
 	var err error
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
@@ -69,6 +71,7 @@ func (a *app) newServer(ctx context.Context, house *House, conf config.Config, f
 		return nil, err
 	}
 	s.sites.Store(&sites{})
+	s.doors.Store(d)
 	if err := s.enforce(s.alive, conf); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -144,15 +147,7 @@ func (s *server) run() error {
 	if err != nil {
 		return err
 	}
-	for _, l := range s.doors.sites {
-		s.part("sites", func(ctx context.Context) error { return s.gateway.Serve(ctx, l) })
-	}
-	if l := s.doors.public; l != nil {
-		s.part("public side", func(ctx context.Context) error { return s.gateway.ServePublic(ctx, l) })
-	}
-	if l := s.doors.metrics; l != nil {
-		s.part("metrics", func(ctx context.Context) error { return telemetry.ServeMetrics(ctx, l, s.metrics) })
-	}
+	s.openDoors()
 	s.part("commands", func(ctx context.Context) error {
 		return api.Serve(ctx, socket, api.Handler(s.house.Authority, s, s.log), s.log)
 	})
@@ -169,6 +164,16 @@ func (s *server) run() error {
 		return nil
 	}
 	return why
+}
+
+// openDoors begins to serve, and has every later configuration do so.
+func (s *server) openDoors() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = true
+	for _, one := range s.doors.Load().all() {
+		s.serve(one)
+	}
 }
 
 // part runs one part of the server; when it fails, the server ends.
@@ -190,16 +195,20 @@ func (s *server) close() error {
 }
 
 // siteURL returns the address of a site.
-func (s *server) siteURL(host string) string {
-	return config.BaseURL(host, portOf(s.doors.sites[0]))
-}
+func (s *server) siteURL(host string) string { return s.doors.Load().siteURL(host) }
 
 // publicURL returns the beginning of every link to the public side.
-func (s *server) publicURL(conf config.Config) string {
-	if s.doors.public == nil {
-		return s.siteURL(conf.PublicName())
+func (s *server) publicURL(conf config.Config) string { return s.doors.Load().publicURL(conf) }
+
+func (d *doors) siteURL(host string) string {
+	return config.BaseURL(host, portOf(d.sites[0]))
+}
+
+func (d *doors) publicURL(conf config.Config) string {
+	if d.public == nil {
+		return d.siteURL(conf.PublicName())
 	}
-	return config.BaseURL(conf.PublicName(), portOf(s.doors.public))
+	return config.BaseURL(conf.PublicName(), portOf(d.public))
 }
 
 // portOf returns the port that a listener really has.

@@ -193,8 +193,8 @@ func (n *sites) certificateUntil() time.Time {
 }
 
 // gatewayConfig says conf in the gateway's words.
-func (s *server) gatewayConfig(conf config.Config, now *sites) gateway.Config {
-	c := gateway.Config{Public: s.public, PublicHost: conf.Public.Host, JoinURL: s.publicURL(conf) + "/join"}
+func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway.Config {
+	c := gateway.Config{Public: s.public, PublicHost: conf.Public.Host, JoinURL: d.publicURL(conf) + "/join"}
 	for _, site := range conf.Sites {
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, MinVersion: site.MinVersion, List: site.List,

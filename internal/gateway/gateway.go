@@ -68,7 +68,10 @@ func New(o Options) (*Gateway, error) {
 // an error nothing changes.
 func (g *Gateway) Configure(c Config) error {
 	g.mu.Lock()
-	t := g.believe()
+	t := g.trust.Load()
+	if t == nil || t.generation != g.roster.Generation() {
+		t = g.believe()
+	}
 	next, err := g.newTable(c, t, g.table.Load())
 	if err != nil {
 		g.mu.Unlock()

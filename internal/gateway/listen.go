@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +22,8 @@ type listener struct {
 	inner  *handover
 	server *http.Server
 	shakes sync.WaitGroup
+	// greeting counts the connections that shakes waits for.
+	greeting atomic.Int64
 
 	base    *tls.Config // chooses one of the doors' or of these:
 	plain   *tls.Config // of the public side on a listener of its own
@@ -34,7 +36,9 @@ type listener struct {
 
 // Serve accepts connections to the sites, and to the public host, until ctx
 // ends; it then lets requests finish for a while, closes everything that came
-// in through ln, and returns nil. It closes ln.
+// in through ln, and returns nil. It closes ln. When the caller closes ln
+// first, nothing more is accepted, and what came in through it lives on until
+// it ends by itself or ctx does.
 func (g *Gateway) Serve(ctx context.Context, ln net.Listener) error {
 	return g.newListener(ln, false).run(ctx)
 }
@@ -95,13 +99,31 @@ func (l *listener) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { l.net.Close() })
 	defer stop()
 
-	err := l.accept(ctx)
+	l.accept(ctx)
+	l.linger(ctx)
 	l.dropWaiting()
 	l.shakes.Wait()
 	l.shut()
 	cancel()
 	running.Wait()
-	return err
+	return nil
+}
+
+// lingerPoll is how often a listener that accepts no more looks whether its
+// last connection has ended.
+const lingerPoll = 500 * time.Millisecond
+
+// linger waits until ctx or the last connection ends.
+func (l *listener) linger(ctx context.Context) {
+	tick := time.NewTicker(lingerPoll)
+	defer tick.Stop()
+	for l.greeting.Load() > 0 || len(l.g.index.of(l)) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // shut lets requests finish for the grace, then ends whatever is left,
@@ -116,19 +138,21 @@ func (l *listener) shut() {
 	}
 }
 
-// accept takes connections until ctx ends or the listener is lost.
-func (l *listener) accept(ctx context.Context) error {
+// accept takes connections until ctx ends or the listener is closed.
+func (l *listener) accept(ctx context.Context) {
 	var pause time.Duration
 	for {
 		nc, err := l.net.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			l.shakes.Go(func() { l.greet(nc) })
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("accept on %s: %w", l.net.Addr(), err)
+			l.greeting.Add(1)
+			l.shakes.Go(func() {
+				defer l.greeting.Add(-1)
+				l.greet(nc)
+			})
+		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
+			return
 		default:
 			// Out of file descriptors, or a client that was gone already.
 			if pause == 0 {

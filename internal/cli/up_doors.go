@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/telemetry"
+)
+
+// The sides on which connections are accepted, as messages name them.
+const (
+	sideSites   = "sites"
+	sidePublic  = "public side"
+	sideMetrics = "metrics"
+)
+
+// A door is one listening socket.
+type door struct {
+	net.Listener
+	side    string
+	address config.Address  // as it is configured
+	retired <-chan struct{} // closed when the configuration no longer has it
+	retire  func()          // closes the socket and retired; it may be called more than once
+}
+
+func newDoor(l net.Listener, side string, a config.Address) *door {
+	retired := make(chan struct{})
+	return &door{Listener: l, side: side, address: a, retired: retired, retire: sync.OnceFunc(func() {
+		close(retired)
+		l.Close()
+	})}
+}
+
+// doors are all the listening sockets of one configuration, opened before
+// anything is written: a port that is taken leaves no trace. They never
+// change; others take their place.
+type doors struct {
+	sites   []*door // in the order of the configuration
+	public  *door   // nil when the public side has a host name only
+	metrics *door   // nil for none
+}
+
+func (d *doors) all() []*door {
+	all := slices.Clone(d.sites)
+	for _, one := range []*door{d.public, d.metrics} {
+		if one != nil {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// reopen returns the doors that c asks for: those of d that are among them,
+// and new ones. On an error the new ones are closed again.
+func (d *doors) reopen(c config.Config) (next *doors, err error) {
+	next = &doors{}
+	defer func() {
+		if err != nil {
+			next.closeUnless(d)
+			next = nil
+		}
+	}()
+	for _, a := range c.Listen {
+		one, err := d.open(sideSites, a, "--listen, or 'listen:' in postern.yaml, names another address")
+		if err != nil {
+			return next, err
+		}
+		next.sites = append(next.sites, one)
+	}
+	if !c.Public.Listen.IsZero() {
+		if next.public, err = d.open(sidePublic, c.Public.Listen, "the public side takes the port after the sites'; 'public: {listen: …}' in postern.yaml names another"); err != nil {
+			return next, err
+		}
+	}
+	if !c.Metrics.IsZero() {
+		if next.metrics, err = d.open(sideMetrics, c.Metrics, "'metrics: {listen: …}' in postern.yaml names the address"); err != nil {
+			return next, err
+		}
+	}
+	return next, nil
+}
+
+// open returns the door of d at that address, or a new one.
+func (d *doors) open(side string, a config.Address, hint string) (*door, error) {
+	for _, one := range d.all() {
+		if one.side == side && one.address == a {
+			return one, nil
+		}
+	}
+	l, err := listenFor(side, a, hint)
+	if errors.Is(err, syscall.EADDRINUSE) && d.hasPort(a.Port) {
+		err = fmt.Errorf("%s overlaps with an address that this server still listens on: restart postern to use it", a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newDoor(l, side, a), nil
+}
+
+func (d *doors) hasPort(port uint16) bool {
+	return slices.ContainsFunc(d.all(), func(one *door) bool { return portOf(one) == port })
+}
+
+func listenFor(side string, a config.Address, hint string) (net.Listener, error) {
+	if side == sideMetrics {
+		l, err := telemetry.ListenMetrics(a.String(), false)
+		if err != nil {
+			return nil, withHint(err, hint)
+		}
+		return l, nil
+	}
+	l, err := net.Listen("tcp", a.String())
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, withHint(&inUseError{a, err}, hint)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, withHint(fmt.Errorf("this user may not listen on %s", a), "ports below 1024 need a capability: see 'Port 443 without root' in the README")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, withHint(fmt.Errorf("%s is no address of this machine", a), hint)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", a, err)
+	}
+	return l, nil
+}
+
+// An inUseError says that somebody else listens on an address.
+type inUseError struct {
+	address config.Address
+	err     error
+}
+
+func (e *inUseError) Error() string { return fmt.Sprintf("%s is in use by another program", e.address) }
+func (e *inUseError) Unwrap() error { return e.err }
+
+func (d *doors) close() { d.closeUnless(&doors{}) }
+
+// closeUnless closes what kept does not hold, and ends the metrics there.
+// Connections that came in through the sites or the public side live on.
+func (d *doors) closeUnless(kept *doors) {
+	still := kept.all()
+	for _, one := range d.all() {
+		if slices.Contains(still, one) {
+			continue
+		}
+		one.retire()
+	}
+}
+
+// serve runs what stands behind a door until the server ends or the door is
+// retired and the last connection that came in through it has ended.
+func (s *server) serve(one *door) {
+	s.part(one.side, func(ctx context.Context) error {
+		switch one.side {
+		case sideSites:
+			return s.gateway.Serve(ctx, one)
+		case sidePublic:
+			return s.gateway.ServePublic(ctx, one)
+		}
+		err := telemetry.ServeMetrics(ctx, one, s.metrics)
+		select {
+		case <-one.retired:
+			return nil
+		default:
+			return err
+		}
+	})
+}
