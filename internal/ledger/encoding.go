@@ -35,6 +35,12 @@ var layouts = map[Kind]layout{
 	KindCertificateIssued:   {"certificate-issued", 1, decodeCertificateIssued},
 	KindCertificatesRevoked: {"certificates-revoked", 1, decodeCertificatesRevoked},
 	KindEpochOpened:         {"epoch-opened", 1, decodeEpochOpened},
+
+	KindACMEKeyCreated:        {"acme-key-created", 1, decodeACMEKeyCreated},
+	KindACMEAccountBound:      {"acme-account-bound", 1, decodeACMEAccountBound},
+	KindACMEAccountRekeyed:    {"acme-account-rekeyed", 1, decodeACMEAccountRekeyed},
+	KindACMEKeyCancelled:      {"acme-key-cancelled", 1, decodeACMEKeyCancelled},
+	KindACMECertificateIssued: {"acme-certificate-issued", 1, decodeACMECertificateIssued},
 }
 
 // String returns the kind in lower-case words, such as certificate-issued.

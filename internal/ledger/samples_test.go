@@ -61,6 +61,13 @@ func samples() map[string]Entry {
 		},
 		CertificatesRevoked{Name: name("ben"), Reason: ReasonPrivilegeWithdrawn, Certificates: []Ref{ref, older}},
 		EpochOpened{Epoch: 1, From: at.Add(-time.Hour), LostSize: 77, LostRoot: filled(0x60)},
+		ACMEKeyCreated{
+			Key: "a1b2c3d4e5f60718", Name: name("services/web"), Profile: "server", Hosts: []string{"*.web.example.com", "192.0.2.0/24"}, Expires: at.Add(24 * time.Hour),
+		},
+		ACMEAccountBound{Key: "a1b2c3d4e5f60718", Thumbprint: filled(0x70)},
+		ACMEAccountRekeyed{Key: "a1b2c3d4e5f60718", Thumbprint: filled(0x80)},
+		ACMEKeyCancelled{Key: "a1b2c3d4e5f60718"},
+		ACMECertificateIssued{Order: "order-0123456789abcdef", Account: "a1b2c3d4e5f60718", TBS: filled(0x20)},
 	}
 	entries := make(map[string]Entry, len(bodies))
 	for _, b := range bodies {
@@ -78,6 +85,7 @@ func sparse() map[string]Entry {
 		"revocation of no name and nothing": {at, CertificatesRevoked{}},
 		"invite into no group":              {at, InviteCreated{Name: name("a"), Profile: "p", Expires: at}},
 		"entry at the zero time":            {time.Time{}, IdentityCreated{name("a")}},
+		"ACME key for all that is allowed":  {at, ACMEKeyCreated{Key: "k", Name: name("a"), Profile: "p", Expires: at}},
 	}
 }
 

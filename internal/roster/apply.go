@@ -103,6 +103,9 @@ func (p *plan) accept(seq uint64, e ledger.Entry) error {
 	case ledger.GroupLeft:
 		complete = !b.Name.IsZero() && !b.Group.IsZero()
 	case ledger.IdentityCreated, ledger.InviteCreated, ledger.InviteUsed, ledger.InviteCancelled:
+	case ledger.ACMEKeyCreated:
+		complete = !b.Name.IsZero() && b.Key != ""
+	case ledger.ACMEAccountBound, ledger.ACMEAccountRekeyed, ledger.ACMEKeyCancelled, ledger.ACMECertificateIssued:
 	default:
 		return fmt.Errorf("an entry of type %T is not known to this postern: update it", e.Body)
 	}

@@ -41,6 +41,8 @@ func (r *Roster) commit(p *plan, entries []ledger.Entry) Change {
 			change.Names = append(change.Names, b.Name)
 		case ledger.InviteCreated:
 			r.mention(b.Group)
+		default:
+			r.accounts.follow(e.Body)
 		}
 	}
 	return change

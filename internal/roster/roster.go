@@ -31,6 +31,7 @@ type Roster struct {
 	certificates certificates
 	names        names
 	words        words // profiles
+	accounts     accounts
 
 	mu       sync.Mutex // held by Apply; guards the writers' side of the above and groups
 	members  map[uint32][]identity.Group

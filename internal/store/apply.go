@@ -52,6 +52,12 @@ func apply(ctx context.Context, db *session, seq uint64, e ledger.Entry) error {
 		return v.certificateIssued(b)
 	case ledger.CertificatesRevoked:
 		return v.certificatesRevoked(b)
+	case ledger.ACMEKeyCreated:
+		return v.acmeKeyCreated(b)
+	case ledger.ACMEAccountBound, ledger.ACMEAccountRekeyed, ledger.ACMEKeyCancelled:
+		return v.acmeAccount(b)
+	case ledger.ACMECertificateIssued:
+		return v.acmeCertificateIssued(b)
 	}
 	return fmt.Errorf("%s has no view", e.Body.Kind())
 }

@@ -61,7 +61,7 @@ type state struct {
 	entries int
 	epoch   uint64
 	newest  time.Time
-	copies  int // rows of certificate_copy
+	copies  int // rows written that are no view
 }
 
 func (b *batch) do(query string) error {

@@ -93,6 +93,8 @@ func views() []table {
 		{"membership", []string{"group_name", "name"}},
 		{"invite", []string{"code"}},
 		{"certificate", []string{"seq"}},
+		{"acme_key", []string{"id"}},
+		{"acme_certificate", []string{"order_id"}},
 	}
 }
 
