@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/x509"
+	"slices"
 	"time"
 
 	"github.com/postern-project/postern/internal/identity"
@@ -21,7 +23,16 @@ type credential struct {
 	serial       string // of client.Ref, as it is printed
 	// nameless says why a good chain names nobody.
 	nameless string
+
+	// Of a good chain; key and ders only when it is not too large to be
+	// remembered.
+	presented, chain []*x509.Certificate // chain: as it was verified, from the leaf to the root
+	key              fingerprint
+	ders             [][]byte // of both, each once
 }
+
+// remembered reports whether cr is one that a memory keeps.
+func (cr *credential) remembered() bool { return cr.code == "" && cr.ders != nil }
 
 // holds reports whether cr is what the chain comes to under t at the time now.
 func (cr *credential) holds(t *trust, now time.Time) bool {
@@ -44,7 +55,8 @@ func (t *trust) examine(presented []*x509.Certificate, now time.Time) *credentia
 	}
 	cr := t.verify(presented, now)
 	if cr.code == "" {
-		t.known.keep(key, cr)
+		cr.key, cr.ders = key, dersOf(cr.presented, cr.chain)
+		t.known.keep(cr)
 	}
 	return cr
 }
@@ -66,6 +78,7 @@ func (t *trust) verify(presented []*x509.Certificate, now time.Time) *credential
 		return cr
 	}
 	cr.client.Ref, cr.serial = ref, ref.Serial.String()
+	cr.presented, cr.chain = presented, result.Chain
 	cr.since, cr.until = common(result.Chain)
 	id, err := identity.FromURIs(leaf.URIs)
 	switch {
@@ -77,6 +90,18 @@ func (t *trust) verify(presented []*x509.Certificate, now time.Time) *credential
 		cr.client.Name = id.Name()
 	}
 	return cr
+}
+
+// dersOf returns the encodings of the certificates, each once.
+func dersOf(chains ...[]*x509.Certificate) (ders [][]byte) {
+	for _, chain := range chains {
+		for _, c := range chain {
+			if !slices.ContainsFunc(ders, func(der []byte) bool { return bytes.Equal(der, c.Raw) }) {
+				ders = append(ders, c.Raw)
+			}
+		}
+	}
+	return ders
 }
 
 // common returns the time in which all of a chain is valid.

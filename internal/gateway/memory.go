@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/ledger"
 )
 
 // A fingerprint is the hash of a presented chain, every byte of it.
@@ -32,34 +33,78 @@ func fingerprintOf(presented []*x509.Certificate) (key fingerprint, ok bool) {
 }
 
 // A memory holds the good chains of one trust, since two signatures are most
-// of the cost of a resumed handshake. It is safe for concurrent use.
+// of the cost of a handshake, and what session tickets refer to. The ones not
+// used for longest go first (the clock algorithm). Of one leaf it holds one
+// chain, so that nobody fills it with spellings of their own. It is safe for
+// concurrent use.
 type memory struct {
-	mu          sync.Mutex // guards credentials
-	credentials map[fingerprint]*credential
+	mu      sync.Mutex // guards what follows
+	slots   []slot
+	byChain map[fingerprint]int // places in slots
+	byLeaf  map[ledger.Hash]int // by the hash of what the issuer signed
+	hand    int                 // where the search for a free slot goes on
 }
 
-// maxKnown bounds a memory. One entry is the size of a certificate.
-const maxKnown = 2048
+type slot struct {
+	credential *credential
+	used       bool // since the hand came by
+}
 
+// maxKnown bounds a memory. One entry is a parsed certificate and some words
+// around it, about 6 KiB, so a full memory holds 48 MiB.
+const maxKnown = 8192
+
+func newMemory() *memory {
+	return &memory{byChain: make(map[fingerprint]int), byLeaf: make(map[ledger.Hash]int)}
+}
+
+// recall returns what the chain of that fingerprint came to, if it is
+// remembered and still holds, else nil.
 func (m *memory) recall(key fingerprint, now time.Time) *credential {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	cr := m.credentials[key]
-	if cr == nil || !cr.holds(cr.trust, now) {
+	i, ok := m.byChain[key]
+	if !ok {
 		return nil
 	}
-	return cr
+	s := &m.slots[i]
+	if !s.credential.holds(s.credential.trust, now) {
+		return nil
+	}
+	s.used = true
+	return s.credential
 }
 
-// keep remembers cr, and forgets another when there is no room.
-func (m *memory) keep(key fingerprint, cr *credential) {
+// keep remembers cr, which is good, and forgets another when there is no room.
+func (m *memory) keep(cr *credential) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.credentials) >= maxKnown {
-		for k := range m.credentials { // in no order
-			delete(m.credentials, k)
-			break
-		}
+	leaf := cr.client.Ref.TBS
+	i, ok := m.byLeaf[leaf]
+	switch {
+	case ok:
+	case len(m.slots) < maxKnown:
+		i = len(m.slots)
+		m.slots = append(m.slots, slot{})
+	default:
+		i = m.victim()
 	}
-	m.credentials[key] = cr
+	if old := m.slots[i].credential; old != nil {
+		delete(m.byChain, old.key)
+		delete(m.byLeaf, old.client.Ref.TBS)
+	}
+	m.slots[i] = slot{credential: cr}
+	m.byChain[cr.key], m.byLeaf[leaf] = i, i
+}
+
+// victim returns a slot that was not used since the hand last came by.
+func (m *memory) victim() int {
+	for {
+		i := m.hand
+		m.hand = (m.hand + 1) % len(m.slots)
+		if !m.slots[i].used {
+			return i
+		}
+		m.slots[i].used = false
+	}
 }

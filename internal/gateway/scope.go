@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"slices"
 	"strconv"
 	"time"
 
@@ -36,28 +35,12 @@ func (g *Gateway) tlsOf(d *door) *tls.Config {
 		c.VerifyConnection = g.refuseEarly(d.host)
 	}
 	c.SessionTicketsDisabled = false
-	mark := scopeMark(d)
-	c.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
-		m := mark
-		if len(cs.PeerCertificates) == 0 {
-			// A session without a certificate is never resumed: there would
-			// be no chance to ask for one.
-			m = nil
-		}
-		ss.Extra = [][]byte{m}
-		return c.EncryptTicket(cs, ss)
-	}
-	c.UnwrapSession = func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-		ss, err := c.DecryptTicket(identity, cs)
-		if err != nil || ss == nil || len(ss.Extra) != 1 || !slices.Equal(ss.Extra[0], mark) {
-			return nil, nil // declined: the handshake goes on in full
-		}
-		return ss, nil
-	}
+	tickets := newTickets(g, d)
+	c.WrapSession, c.UnwrapSession = tickets.wrap, tickets.unwrap
 	return c
 }
 
-// scopeMark is what a ticket of d carries, besides being sealed with d's key.
+// scopeMark is what a ticket of d is sealed with, besides d's key.
 func scopeMark(d *door) []byte {
 	return append(strconv.AppendUint([]byte("postern/1 "), d.trust.generation, 10), " "+d.host...)
 }

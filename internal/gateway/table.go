@@ -103,7 +103,7 @@ func (g *Gateway) inherit(d *door, old *table) *tls.Config {
 	}
 	o := old.doors[d.host]
 	if o == nil || o.public != d.public || o.site.Stealth != d.site.Stealth || o.version() != d.version() ||
-		o.trust.generation != d.trust.generation {
+		o.trust != d.trust {
 		return nil
 	}
 	return o.tls

@@ -17,7 +17,7 @@ type trust struct {
 	// hints holds what a client is told to choose its certificate by. It is
 	// never nil, since to the standard library nil means the system's roots.
 	hints *x509.CertPool
-	known memory
+	known *memory
 }
 
 // believe returns the trust as the roster has it now.
@@ -39,7 +39,7 @@ func (g *Gateway) believe() *trust {
 		}
 	}
 	t.verifier = chain.NewVerifier(anchors, chain.Client)
-	t.known.credentials = make(map[fingerprint]*credential)
+	t.known = newMemory()
 	return t
 }
 
