@@ -2,12 +2,13 @@
 # make test   installs what the tests need and runs all of them
 # make bench  the Go benchmarks
 # make fuzz   every fuzz test, a minute each
+# make keymaker  builds the join page's script again (needs npm)
 
 GO ?= go
 FUZZTIME ?= 60s
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test tools lint unit fuzz fuzz-smoke bench cover clean
+.PHONY: build test tools lint unit fuzz fuzz-smoke bench cover keymaker clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o postern ./cmd/postern
@@ -36,6 +37,9 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+keymaker:
+	@scripts/keymaker
 
 clean:
 	rm -f postern

@@ -21,7 +21,9 @@ const policy = "/etc/chromium/policies/managed/postern-tests.json"
 type browser struct {
 	t    *testing.T
 	home string
-	ctx  context.Context
+	// pretend is the device that the browser says it is; nil for a computer.
+	pretend chromedp.Device
+	ctx     context.Context
 }
 
 // newBrowser prepares a home whose NSS database trusts the door's root. What
@@ -74,6 +76,11 @@ func (b *browser) start() {
 	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
 	b.t.Cleanup(cancel)
 	b.ctx = ctx
+	if b.pretend != nil {
+		if _, err := chromedp.Run(ctx, chromedp.Emulate(b.pretend)); err != nil {
+			b.t.Fatal(err)
+		}
+	}
 }
 
 // visit opens url and returns the title and the text that a person sees.

@@ -20,7 +20,9 @@ import (
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/enroll"
 	"github.com/postern-project/postern/internal/gateway"
+	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/rule"
 	"github.com/postern-project/postern/internal/telemetry"
 )
 
@@ -89,7 +91,7 @@ func clientRef(r *http.Request) (ledger.Ref, bool) {
 func (s *server) publicSide() (http.Handler, error) {
 	join, err := enroll.Handler(enroll.Options{
 		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), RootDER: s.house.Roster.Root().Raw,
-		RenewURLs: s.renewURLs, Log: s.log, Now: s.app.Now,
+		RenewURLs: s.renewURLs, Sites: s.siteURLs, Log: s.log, Now: s.app.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -134,6 +136,22 @@ func (s *server) renewURLs() []string {
 	var urls []string
 	for _, site := range conf.Sites {
 		urls = append(urls, s.siteURL(site.Host)+"/.postern/renew")
+	}
+	return urls
+}
+
+// siteURLs returns the sites that name may open now.
+func (s *server) siteURLs(name identity.Name) []string {
+	conf := s.inUse.Load()
+	if conf == nil {
+		return nil
+	}
+	who := rule.Subject{Name: name, Groups: s.house.Roster.Groups(name)}
+	var urls []string
+	for _, site := range conf.Sites {
+		if site.List.Decide(who).Allow {
+			urls = append(urls, s.siteURL(site.Host)+"/")
+		}
 	}
 	return urls
 }

@@ -2,6 +2,8 @@ package enroll
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,8 +13,10 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/device"
 
 	"github.com/postern-project/postern/internal/invite"
+	"github.com/postern-project/postern/internal/page"
 )
 
 // The page of an invitation, in a real browser and under its own policy, fills
@@ -110,5 +114,71 @@ func keepPicture(t *testing.T, ctx context.Context, name string) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A browser from which no key can be installed is told which one to use, and
+// may go on all the same.
+func TestTheJoinPageKnowsTheWrongBrowser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := browser(t)
+	link := invite.Link{Base: w.URL, Code: invite.New(), Pin: invite.PinOf(w.root)}
+	const (
+		android = "Mozilla/5.0 (Linux; Android 15; Pixel 9%s) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/142.0.0.0 Mobile Safari/537.36"
+		iphone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+	)
+	cases := map[string]struct{ ua, wrong string }{
+		"Chrome on Android":            {fmt.Sprintf(android, ""), ""},
+		"a messenger on Android":       {fmt.Sprintf(android, "; wv"), "app"},
+		"Safari on an iPhone":          {iphone + "Version/18.1 Mobile/15E148 Safari/604.1", ""},
+		"Chrome on an iPhone":          {iphone + "CriOS/142.0 Mobile/15E148 Safari/604.1", "safari"},
+		"a messenger on an iPhone":     {iphone + "Mobile/15E148 Instagram 300.0", "app"},
+		"an app that names itself not": {iphone + "Mobile/15E148", "app"},
+		"an old Firefox on Android":    {"Mozilla/5.0 (Android 14; Mobile; rv:137.0) Gecko/137.0 Firefox/137.0", "firefox"},
+		"a new Firefox on Android":     {"Mozilla/5.0 (Android 14; Mobile; rv:145.0) Gecko/145.0 Firefox/145.0", ""},
+		"Firefox on Linux":             {"Mozilla/5.0 (X11; Linux x86_64; rv:100.0) Gecko/20100101 Firefox/100.0", ""},
+	}
+	for name, c := range cases {
+		if err := chromedp.Do(ctx, chromedp.Emulate(pretending(c.ua)), chromedp.Navigate("about:blank"), chromedp.Navigate(link.String())); err != nil {
+			t.Fatal(err)
+		}
+		const told = `[...document.querySelectorAll("[data-wrong]")].filter((e) => !e.hidden).map((e) => e.dataset.wrong).join()`
+		if got := evaluate[string](t, ctx, told); got != c.wrong {
+			t.Errorf("%s: told %q, want %q", name, got, c.wrong)
+		}
+		if got := evaluate[bool](t, ctx, `document.getElementById("make").hidden`); got != (c.wrong != "") {
+			t.Errorf("%s: the key is offered: %v", name, !got)
+		}
+		keepPicture(t, ctx, name)
+		if c.wrong == "" {
+			continue
+		}
+		evaluate[bool](t, ctx, `document.querySelector("[data-wrong=`+c.wrong+`] [data-anyway]").click() || true`)
+		if evaluate[bool](t, ctx, `document.getElementById("make").hidden`) {
+			t.Errorf("%s: there is no way on", name)
+		}
+	}
+	if w.office.asked() != 0 {
+		t.Error("looking at the page spent something")
+	}
+}
+
+// pretending is a phone-sized device with this user agent.
+type pretending string
+
+func (p pretending) Device() device.Info {
+	return device.Info{Name: "test", UserAgent: string(p), Width: 390, Height: 844, Scale: 1, Mobile: true, Touch: true}
+}
+
+// The key-maker is kept by browsers, and comes compressed to those that can.
+func TestTheKeymakerIsServed(t *testing.T) {
+	w := newWorld(t)
+	for encoding, want := range map[string][]byte{"gzip": page.Keymaker().Gzip, "identity": page.Keymaker().Text} {
+		response, text := w.do(t, "GET", page.Keymaker().Path, "", http.Header{"Accept-Encoding": {encoding}})
+		if text != string(want) || response.Header.Get("Content-Type") != "text/javascript; charset=utf-8" ||
+			!strings.Contains(response.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %d bytes, %v", encoding, len(text), response.Header)
+		}
 	}
 }

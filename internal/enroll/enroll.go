@@ -36,7 +36,10 @@ type Options struct {
 	// RenewURLs returns where a certificate can be renewed now, such as
 	// https://pw.example.com/.postern/renew; nil means nowhere.
 	RenewURLs func() []string
-	Log       *slog.Logger
+	// Sites returns the addresses that a name may open now, such as
+	// https://pw.example.com/; nil means none.
+	Sites func(identity.Name) []string
+	Log   *slog.Logger
 	// Now is the clock of the limits; nil means time.Now.
 	Now func() time.Time
 	// Limits bound the attempts; the zero Limits are the defaults.
@@ -60,6 +63,7 @@ func Handler(o Options) (http.Handler, error) {
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
 	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site}), http.StatusOK))
 	mux.Handle("POST "+invite.Path, answer(d.join))
+	mux.Handle("GET "+page.Keymaker().Path, script(page.Keymaker()))
 	mux.Handle("GET "+invite.RootPath, certificate(root))
 	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
 	return mux, nil
@@ -98,7 +102,11 @@ func (d *desk) join(w http.ResponseWriter, r *http.Request) error {
 	}
 	d.limit.giveBack(address)
 	d.options.Log.Info("invite used", "name", issued.Name, "serial", issued.Serial, "address", address.String())
-	return writeAnswer(w, d.options.TrustDomain, issued, d.renewURLs(), notes(csr))
+	answer := answerOf(d.options.TrustDomain, issued, d.renewURLs(), notes(csr))
+	if d.options.Sites != nil {
+		answer.Sites = d.options.Sites(issued.Name)
+	}
+	return writeJSON(w, http.StatusOK, "application/json", answer)
 }
 
 func (d *desk) renewURLs() []string {

@@ -69,5 +69,5 @@ func renew(o RenewOptions, w http.ResponseWriter, r *http.Request) error {
 	if o.RenewURLs != nil {
 		urls = o.RenewURLs()
 	}
-	return writeAnswer(w, o.TrustDomain, issued, urls, notes(csr))
+	return writeJSON(w, http.StatusOK, "application/json", answerOf(o.TrustDomain, issued, urls, notes(csr)))
 }

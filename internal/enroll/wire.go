@@ -58,12 +58,12 @@ func notes(csr *x509.CertificateRequest) []string {
 	return []string{"the names and extensions in the certificate request were ignored: the invitation says who it is for"}
 }
 
-func writeAnswer(w http.ResponseWriter, d identity.TrustDomain, i authority.Issued, renew, notes []string) error {
-	return writeJSON(w, http.StatusOK, "application/json", invite.Answer{
+func answerOf(d identity.TrustDomain, i authority.Issued, renew, notes []string) invite.Answer {
+	return invite.Answer{
 		TrustDomain: d.String(), Name: i.Name.String(), Profile: i.Profile, Serial: i.Serial.String(),
 		NotBefore: i.NotBefore, NotAfter: i.NotAfter,
 		Certificate: pemOf(i.Chain...), Root: pemOf(i.Root), Renew: renew, Notes: notes,
-	})
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, kind string, v any) error {

@@ -32,6 +32,8 @@ type Answer struct {
 	// Renew are addresses that renew the certificate; the first that
 	// answers will do.
 	Renew []string `json:"renew,omitempty"`
+	// Sites are addresses that the name may open, at the time of the answer.
+	Sites []string `json:"sites,omitempty"`
 	// Notes are remarks on the request, such as names that were ignored.
 	Notes []string `json:"notes,omitempty"`
 }

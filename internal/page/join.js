@@ -2,8 +2,12 @@
 (() => {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
   const $ = (id) => document.getElementById(id);
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const show = (element, on) => { element.hidden = !on; };
+
   // fits tells whether the last two characters are the remainder of the rest,
-  // as package invite writes it: 128 bits begin with a digit up to 7. Only what fits is ever put into a command.
+  // as package invite writes it: 128 bits begin with a digit up to 7. Only what
+  // fits is ever used.
   const fits = (text, length, first) => {
     const digits = [...text.toLowerCase()].map((c) => alphabet.indexOf(c));
     if (digits.length !== length || digits.includes(-1) || digits[0] > first) return false;
@@ -14,34 +18,120 @@
     const [code, pin, more] = text.split(".");
     return pin && more === undefined && fits(code, 28, 7) && fits(pin, 34, 31) ? text.toLowerCase() : "";
   };
-  const show = (base, fragment) => {
-    const good = invitation(fragment);
-    $("mistyped").hidden = !fragment || good !== "";
-    $("filled").hidden = $("copy").hidden = good === "";
-    $("plain").hidden = good !== "";
-    $("command").textContent = good ? `postern join "${base}/join#${good}"` : plain;
+
+  // What this browser is, and whether a certificate can be installed from it.
+  const ua = navigator.userAgent;
+  const system = /iPhone|iPad|iPod/.test(ua) || /Macintosh/.test(ua) && navigator.maxTouchPoints > 1 ? "ios"
+    : /Android/.test(ua) ? "android" : /Macintosh/.test(ua) ? "mac" : /Windows/.test(ua) ? "windows" : "linux";
+  const phone = system === "ios" || system === "android";
+  const wrong = () => {
+    if (/; wv\)|FBAN|FBAV|FB_IAB|Instagram|\bLine\/|MicroMessenger|WhatsApp|Snapchat|musical_ly|LinkedInApp|\bGSA\/|Telegram/.test(ua)) return "app";
+    if (system === "ios" && !/Safari\//.test(ua)) return "app";
+    if (system === "ios" && /CriOS|FxiOS|EdgiOS|OPT\/|OPiOS|DuckDuckGo|YaBrowser/.test(ua)) return "safari";
+    const firefox = /Firefox\/(\d+)/.exec(ua);
+    if (system === "android" && firefox && firefox[1] < 142) return "firefox";
+    return "";
   };
+
+  let base = location.origin, good = "", anyway = false;
+  const offer = (from, fragment) => {
+    base = from;
+    good = invitation(fragment);
+    const hindrance = anyway ? "" : wrong();
+    show($("mistyped"), fragment && !good);
+    all("[data-wrong]").forEach((note) => show(note, good && note.dataset.wrong === hindrance));
+    show($("make"), good && !hindrance && base === location.origin);
+    show(document.querySelector("[data-copy=command]"), good);
+    show($("plain"), !good);
+    $("command").textContent = good ? `postern join "${link()}"` : plain;
+  };
+  const link = () => `${base}/join#${good}`;
   const plain = $("command").textContent;
   const fromAddress = () => {
     const fragment = location.hash.slice(1);
-    $("paste").hidden = invitation(fragment) !== "";
-    show(location.origin, fragment);
+    show($("paste"), !invitation(fragment));
+    offer(location.origin, fragment);
   };
   $("link").addEventListener("input", () => {
     const text = $("link").value.trim();
     const match = /^(https:\/\/[a-z0-9.:[\]_-]+)\/join#(.*)$/i.exec(text);
-    show(match ? match[1].toLowerCase() : location.origin, match ? match[2] : text);
+    offer(match ? match[1].toLowerCase() : location.origin, match ? match[2] : text);
   });
-  $("copy").addEventListener("click", async () => {
-    const button = $("copy"), label = button.textContent;
+  all("[data-anyway]").forEach((button) => button.addEventListener("click", () => {
+    anyway = true;
+    offer(base, good);
+    $("begin").focus();
+  }));
+
+  // Copying. What cannot be copied is selected, so that a person can.
+  const copied = { link: () => link(), command: () => $("command").textContent, password: () => $("password").textContent };
+  all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
+    const label = button.textContent;
     try {
-      await navigator.clipboard.writeText($("command").textContent);
+      await navigator.clipboard.writeText(copied[button.dataset.copy]());
       button.textContent = button.dataset.done;
       setTimeout(() => { button.textContent = label; }, 2000);
     } catch {
-      getSelection().selectAllChildren($("command"));
+      const source = $(button.dataset.copy);
+      if (source) getSelection().selectAllChildren(source);
     }
-  });
+  }));
+
+  // Enrolling. The key is kept for another try: the server answers the same
+  // key again, also when its first answer was lost.
+  let made;
+  const ask = async () => {
+    const response = await fetch("/join", {
+      method: "POST", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ code: good.split(".")[0], csr: made.csr }),
+    });
+    const answer = await response.json();
+    if (!response.ok) throw { said: answer.detail };
+    return answer;
+  };
+  const sentence = (text) => text[0].toUpperCase() + text.slice(1).replace(/\.?$/, ".");
+  const enrol = async () => {
+    show($("make"), false);
+    show($("failed"), false);
+    show($("working"), true);
+    try {
+      made = made || await keymaker.makeKey();
+      finish(await ask());
+    } catch (e) {
+      const why = $("why");
+      why.textContent = e.said ? sentence(e.said) : (made ? why.dataset.lost : why.dataset.old);
+      show($("failed"), true);
+      show($("retry"), !e.said && made);
+    }
+    show($("working"), false);
+  };
+  const fileOf = (answer, password, encoding) => URL.createObjectURL(new Blob([keymaker.pack({
+    key: made.key, certificates: answer.certificate, name: answer.name, password, encoding,
+  })], { type: "application/x-pkcs12" }));
+  const finish = (answer) => {
+    const password = keymaker.password();
+    $("name").textContent = answer.name;
+    $("password").textContent = password;
+    const file = answer.name.replace(/[^a-z0-9]+/gi, "-") + ".p12";
+    for (const [id, encoding] of [["file", "compatible"], ["modern", "modern"]]) {
+      $(id).href = fileOf(answer, password, encoding);
+      $(id).download = file;
+    }
+    for (const site of answer.sites || []) {
+      const a = document.createElement("a");
+      [a.className, a.href, a.textContent, a.rel] = ["button", site, new URL(site).host, "noreferrer"];
+      $("sites").append(a, " ");
+    }
+    all("[data-guide]").forEach((guide) => { guide.open = guide.dataset.guide === system; });
+    all("[data-wrong], #lead, #terminal, #mistyped, #paste").forEach((part) => show(part, false));
+    all("#made, #rejected").forEach((part) => show(part, true));
+    $("made-title").focus();
+  };
+  $("begin").addEventListener("click", enrol);
+  $("retry").addEventListener("click", enrol);
+
+  if (phone) $("terminal").open = false;
   addEventListener("hashchange", fromAddress);
   fromAddress();
 })();

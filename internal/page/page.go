@@ -17,7 +17,7 @@ import (
 	"unicode"
 )
 
-//go:embed style.css join.js *.html
+//go:embed style.css join.js keymaker.min.js *.html
 var files embed.FS
 
 // A Page is a finished page with the policy that lets a browser do no more
@@ -53,6 +53,7 @@ type frame struct {
 	Open   bool   // the door of the mark stands open
 	Style  template.CSS
 	Script template.JS // empty for none
+	Load   *Script     // nil for none: a script of the same origin, run first
 	T      texts
 	View   any
 }
@@ -85,14 +86,19 @@ func render(name string, f frame) Page {
 	if err := templates()[name].ExecuteTemplate(&out, "layout.html", f); err != nil {
 		panic(err) // a template that does not fit its view, which every test shows
 	}
-	return Page{HTML: out.Bytes(), CSP: policy(string(f.Script))}
+	return Page{HTML: out.Bytes(), CSP: policy(string(f.Script), f.Load != nil)}
 }
 
-// policy allows the one style, the icon inside the page, and the script given.
-func policy(script string) string {
+// policy allows the one style, the icon inside the page, the script given, and
+// what that asks of its own origin.
+func policy(script string, load bool) string {
 	parts := []string{"default-src 'none'", "style-src " + source(style()), "img-src data:"}
 	if script != "" {
 		parts = append(parts, "script-src "+source(script))
+	}
+	if load {
+		parts[len(parts)-1] += " 'self'"
+		parts = append(parts, "connect-src 'self'")
 	}
 	parts = append(parts, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")
 	return strings.Join(parts, "; ")

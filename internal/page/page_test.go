@@ -88,6 +88,9 @@ func TestEveryPageIsSoundHTML(t *testing.T) {
 				}
 				count[n.Data]++
 				checkAttributes(t, n, ids)
+				if n.Data == "script" && n.FirstChild == nil && attribute(n, "integrity") != Keymaker().Integrity {
+					t.Error("a script from elsewhere without its hash")
+				}
 				if text := n.FirstChild; (n.Data == "style" || n.Data == "script") && text != nil {
 					sum := sha256.Sum256([]byte(text.Data))
 					if !strings.Contains(p.CSP, n.Data+"-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
@@ -110,6 +113,27 @@ func TestEveryPageIsSoundHTML(t *testing.T) {
 	}
 }
 
+func attribute(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// A page comes quickly on a poor line, and so does the part that makes a key.
+func TestPagesAreSmall(t *testing.T) {
+	for name, p := range pages(t) {
+		if len(p.HTML) > 60<<10 {
+			t.Errorf("%s has %d bytes", name, len(p.HTML))
+		}
+	}
+	if got := len(Keymaker().Gzip); got > 150<<10 {
+		t.Errorf("the key-maker has %d bytes compressed", got)
+	}
+}
+
 func checkAttributes(t *testing.T, n *html.Node, ids map[string]bool) {
 	for _, a := range n.Attr {
 		switch {
@@ -119,7 +143,7 @@ func checkAttributes(t *testing.T, n *html.Node, ids map[string]bool) {
 			t.Errorf("id %q twice", a.Val)
 		case a.Key == "id":
 			ids[a.Val] = true
-		case a.Key == "src" || a.Key == "href" && strings.HasPrefix(a.Val, "javascript:"):
+		case a.Key == "src" && a.Val != Keymaker().Path || a.Key == "href" && strings.HasPrefix(a.Val, "javascript:"):
 			t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
 		}
 	}

@@ -13,29 +13,47 @@ type texts struct {
 	RefusalJoin      string
 	RefusalCode      string
 
-	JoinTitle      string
-	JoinLead       string
-	JoinStepOpen   string
-	JoinStepOpenP  string
-	JoinStepRun    string
-	JoinStepRunP   string
-	JoinNoScript   string
-	JoinPlain      string
-	JoinPaste      string
-	JoinPasteHint  string
-	JoinMistyped   string
-	JoinCopy       string
-	JoinCopied     string
-	JoinStepDone   string
-	JoinStepDoneP  string
-	JoinMissing    string
-	JoinMissingP   string
-	JoinInstall    string
-	JoinPhone      string
-	JoinPhoneP     string
-	JoinSafe       string
-	JoinSafeP      string
-	JoinAddress    string
+	JoinTitle        string
+	JoinLead         string
+	JoinNoScript     string
+	JoinPaste        string
+	JoinPasteHint    string
+	JoinMistyped     string
+	JoinWrong        []hindrance
+	JoinCopyLink     string
+	JoinAnyway       string
+	JoinMake         string
+	JoinMakeP        string
+	JoinMakeButton   string
+	JoinWorking      string
+	JoinLost         string
+	JoinOld          string
+	JoinRetry        string
+	JoinMade         string
+	JoinPassword     string
+	JoinPasswordP    string
+	JoinCopyPassword string
+	JoinSave         string
+	JoinSaveP        string
+	JoinSaveButton   string
+	JoinInstall      string
+	JoinGuides       []guide
+	JoinOpen         string
+	JoinOpenP        string
+	JoinRejected     string
+	JoinRejectedP    string
+	JoinModern       string
+	JoinTerminal     string
+	JoinTerminalP    string
+	JoinPlain        string
+	JoinReplace      string
+	JoinCopy         string
+	JoinCopied       string
+	JoinMissing      string
+	JoinGo           string
+	JoinSafe         string
+	JoinSafeP        string
+
 	MessageHomeP   string
 	MessageHome    string
 	MessageHomeRem string
@@ -57,29 +75,46 @@ var english = texts{
 	RefusalJoin:      "I have an invitation",
 	RefusalCode:      "Reason",
 
-	JoinTitle:     "You are invited",
-	JoinLead:      "This computer can become one of those that the door opens for. It makes a key of its own, which never leaves it.",
-	JoinStepOpen:  "Open a terminal",
-	JoinStepOpenP: "On the computer that you want to enrol.",
-	JoinStepRun:   "Run this command",
-	JoinStepRunP:  "It carries your invitation, so treat it like a key until you have used it.",
-	JoinNoScript:  "Put the whole link that you were given in place of LINK, from https:// to its last letter. It stands in the address bar if you followed it here.",
-	JoinPlain:     `postern join "LINK"`,
-	JoinPaste:     "Your invitation",
-	JoinPasteHint: "Paste the link that you were given. It stays on this page.",
-	JoinMistyped:  "This link is incomplete or mistyped. Copy it again, from https:// to its last letter.",
-	JoinCopy:      "Copy",
-	JoinCopied:    "Copied",
-	JoinStepDone:  "Open the site",
-	JoinStepDoneP: "The command says where it put the key and the certificate, and how to use them.",
-	JoinMissing:   "The computer does not know the command?",
-	JoinMissingP:  "Install Postern first. With Go on the computer, that is",
-	JoinInstall:   "go install github.com/postern-project/postern/cmd/postern@latest",
-	JoinPhone:     "Enrolling a phone?",
-	JoinPhoneP:    "A phone takes its key as a file. Ask the person who invited you for one; they make it with",
-	JoinAddress:   "postern issue NAME --p12",
-	JoinSafe:      "Is it safe to look at this page?",
-	JoinSafeP:     "Yes. Opening it spends nothing and tells the server nothing: the code is in the part of the address that browsers keep to themselves. The invitation works once, and only for a short time.",
+	JoinTitle:        "You are invited",
+	JoinLead:         "This device can become one of those that the door opens for. It makes a key of its own, which never leaves it.",
+	JoinNoScript:     "Without JavaScript this page cannot make a key. The command below does.",
+	JoinPaste:        "Your invitation",
+	JoinPasteHint:    "Paste the link that you were given. It stays on this page.",
+	JoinMistyped:     "This link is incomplete or mistyped. Copy it again, from https:// to its last letter.",
+	JoinWrong:        hindrances,
+	JoinCopyLink:     "Copy the link",
+	JoinAnyway:       "Go on here",
+	JoinMake:         "Make the key on this device",
+	JoinMakeP:        "This uses the invitation, which is good once: do it on the device that is to come in.",
+	JoinMakeButton:   "Make the key",
+	JoinWorking:      "Making the key and asking for its certificate …",
+	JoinLost:         "The server did not answer. Nothing is lost: try again, with this page left open.",
+	JoinOld:          "This browser cannot make the key. Use a newer one, or the command below; the invitation is still good.",
+	JoinRetry:        "Try again",
+	JoinMade:         "Done: this is",
+	JoinPassword:     "Copy the password",
+	JoinPasswordP:    "The file of the next step is locked with it. You need it once, and nobody can show it again.",
+	JoinCopyPassword: "Copy the password",
+	JoinSave:         "Save the file",
+	JoinSaveP:        "It holds the key and its certificate, and was made by your browser.",
+	JoinSaveButton:   "Save the file",
+	JoinInstall:      "Install it",
+	JoinGuides:       guides,
+	JoinOpen:         "Open the site",
+	JoinOpenP:        "Choose the certificate when you are asked for one, and delete the saved file afterwards.",
+	JoinRejected:     "The password is rejected?",
+	JoinRejectedP:    "Devices call it a wrong password when they do not know a file's encoding. The file above has the one that nearly all know. Here is the same key in the modern one, with the same password.",
+	JoinModern:       "Save it in the modern encoding",
+	JoinTerminal:     "On a computer with a terminal",
+	JoinTerminalP:    "This command does all of it, and needs no password. It carries your invitation, so treat it like a key until you have used it.",
+	JoinPlain:        `postern join "LINK"`,
+	JoinReplace:      "Put the whole link that you were given in place of LINK, from https:// to its last letter. It stands in the address bar if you followed it here.",
+	JoinCopy:         "Copy",
+	JoinCopied:       "Copied",
+	JoinMissing:      "Is the command not known there? With Go on the computer, this installs it:",
+	JoinGo:           "go install github.com/postern-project/postern/cmd/postern@latest",
+	JoinSafe:         "Is it safe to look at this page?",
+	JoinSafeP:        "Yes. Opening it spends nothing: the code is in the part of the address that browsers keep to themselves, and is sent only when you make the key. The invitation works once, and only for a short time.",
 
 	MessageHome:    "A private door",
 	MessageHomeP:   "Behind it are sites that open only for enrolled devices.",
@@ -88,4 +123,51 @@ var english = texts{
 	MessageLostP:   "This address leads nowhere.",
 	MessageLostRem: "Check it for a typing error, or go back to where you found it.",
 	MessageJoin:    "I have an invitation",
+}
+
+// A hindrance says why a certificate cannot be installed from a browser.
+type hindrance struct{ For, Text string }
+
+var hindrances = []hindrance{
+	{"app", "This page is open inside another app, which cannot install a key. Open the link in the browser: in Safari on an iPhone or iPad, in Chrome on Android."},
+	{"safari", "On an iPhone or iPad only Safari can install a key and use it. Open the link in Safari."},
+	{"firefox", "This Firefox cannot use certificates. Open the link in Chrome, or update Firefox to version 142 or later."},
+}
+
+// A guide says how the file is installed on a kind of device.
+type guide struct {
+	For, Title string
+	Steps      []string
+	Note       string
+}
+
+var guides = []guide{
+	{"android", "On Android", []string{
+		"Tap the saved file, at the top of the screen or under Downloads.",
+		"Paste the password.",
+		"Choose “VPN & app user certificate”. Not “Wi-Fi”: browsers do not see what is stored there.",
+		"Keep the name, and tap OK.",
+	}, "If nothing happens when you tap the file: Settings, Security and privacy, More security settings, Encryption and credentials, Install a certificate, VPN & app user certificate. Android asks for a screen lock if there is none."},
+	{"ios", "On an iPhone or iPad", []string{
+		"In Safari, tap Allow when it asks about a profile. If it saved a file instead, open it in the Files app.",
+		"Open the Settings app, and tap “Profile Downloaded” at the top.",
+		"Tap Install, and enter the passcode of the device.",
+		"“Not Signed” is expected: tap Install again, twice.",
+		"Paste the password, tap Next, then Done.",
+	}, "Safari and Mail can use it; other browsers and apps on these devices cannot."},
+	{"mac", "On a Mac", []string{
+		"Double-click the saved file, and choose the keychain “login”.",
+		"Paste the password.",
+		"When a browser first uses it, enter the password of your Mac and click “Always Allow”.",
+	}, "Firefox keeps its own: Settings, Privacy & Security, View Certificates, Your Certificates, Import."},
+	{"windows", "On Windows", []string{
+		"Double-click the saved file, and choose “Current User”.",
+		"Paste the password, and leave the other choices as they are.",
+		"Let Windows choose the store, and click Finish.",
+	}, "Close the browser completely and open it again."},
+	{"linux", "On Linux", []string{
+		"In Chrome or Chromium: Settings, Privacy and security, Security, Manage certificates, Your certificates, Import.",
+		"In Firefox: Settings, Privacy & Security, View Certificates, Your Certificates, Import.",
+		"Choose the saved file, and paste the password.",
+	}, "Close the browser completely and open it again."},
 }

@@ -40,7 +40,7 @@ type JoinView struct {
 // Join returns the page that an invitation's link leads to.
 func Join(v JoinView) Page {
 	return render("join", frame{
-		Title: english.JoinTitle, Site: v.Site, Open: true, Script: template.JS(joinJS()), View: v,
+		Title: english.JoinTitle, Site: v.Site, Open: true, Script: template.JS(joinJS()), Load: Keymaker(), View: v,
 	})
 }
 

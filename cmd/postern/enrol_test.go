@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/device"
+
+	"github.com/postern-project/postern/internal/cli"
+)
+
+// From the QR code in the operator's terminal to the protected page, in a real
+// browser that says it is a phone: the key is made there, and the server never
+// sees it.
+func TestAPhoneComesInByItsCamera(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "pw.postern.test="+site(t, "the page behind the door"))
+	d.open()
+	phone := newBrowser(t, d)
+	phone.pretend = device.Pixel5
+	phone.start()
+
+	began := time.Now()
+	link := readQR(t, d.onTerminal("invite", "anna/phone", "--no-wait"))
+	phone.visit(link)
+	phone.shoot("join-phone")
+	phone.click("#begin")
+	phone.await("#made")
+	phone.shoot("made-phone")
+	password := phone.text("#password")
+	if len(password) != len("0000-0000-0000-0000") {
+		t.Errorf("the password is %q", password)
+	}
+	phone.click("#file")
+	file := phone.download("anna-phone.p12")
+	phone.nss("pk12util", "-i", file, "-W", password)
+	phone.click("#sites a")
+	phone.awaitText("the page behind the door")
+	t.Logf("from invite to the first page: %v", time.Since(began).Round(time.Millisecond))
+
+	if listed := d.run("list", "certificates", "--name", "anna/phone", "--json"); !strings.Contains(listed, `"via": "invite"`) {
+		t.Errorf("the ledger has %s", listed)
+	}
+	if strings.Contains(d.output.String(), password) {
+		t.Error("the server knows the password")
+	}
+	again := newBrowser(t, d)
+	again.pretend = device.Pixel5
+	again.start()
+	again.visit(link)
+	again.click("#begin")
+	again.await("#failed")
+	if text := again.text("#why"); !strings.Contains(text, "has been used") {
+		t.Errorf("a used invitation is told as %q", text)
+	}
+	again.shoot("join-used")
+}
+
+// onTerminal runs a command as a person at a terminal sees it.
+func (d *door) onTerminal(args ...string) string {
+	d.t.Helper()
+	var out, errout bytes.Buffer
+	code := cli.Main(d.t.Context(), cli.Env{
+		Args: append(args, "--data", d.data), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errout,
+		Getenv: func(string) string { return "" }, Now: time.Now, StdoutTerminal: true,
+	})
+	if code != 0 {
+		d.t.Fatalf("postern %s exited with %d: %s%s", strings.Join(args, " "), code, out.String(), errout.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(strings.NewReplacer("\x1b[30;107m", "", "\x1b[0m", "", "\n", "").Replace(line))); n > 80 && !strings.Contains(line, "postern join") {
+			d.t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+	return out.String()
+}
+
+// readQR photographs the code in a terminal's text and has zbarimg read it.
+func readQR(t *testing.T, text string) string {
+	t.Helper()
+	var rows [][]rune
+	for line := range strings.Lines(text) {
+		if _, code, ok := strings.Cut(line, "\x1b[30;107m"); ok {
+			code, _, _ = strings.Cut(code, "\x1b")
+			rows = append(rows, []rune(code))
+		}
+	}
+	if len(rows) == 0 {
+		t.Fatalf("no QR code in\n%s", text)
+	}
+	const dot = 8
+	picture := image.NewGray(image.Rect(0, 0, len(rows[0])*dot, len(rows)*2*dot))
+	for y := range picture.Rect.Dy() {
+		for x := range picture.Rect.Dx() {
+			r, lower := rows[y/dot/2][x/dot], y/dot%2 == 1
+			if r == '█' || r == '▀' && !lower || r == '▄' && lower {
+				continue // black
+			}
+			picture.SetGray(x, y, color.Gray{255})
+		}
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, picture); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "qr.png")
+	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read, err := exec.Command("zbarimg", "--quiet", "--raw", path).Output()
+	if err != nil {
+		t.Fatalf("zbarimg: %v: run scripts/test-tools, which 'make test' does", err)
+	}
+	return strings.TrimSpace(string(read))
+}
+
+// click taps what a selector names.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
+		b.t.Fatalf("click %s: %v", selector, err)
+	}
+}
+
+// await waits until a part of the page is to be seen.
+func (b *browser) await(selector string) {
+	b.t.Helper()
+	b.until(`!document.querySelector(`+"`"+selector+"`"+`).hidden`, selector)
+}
+
+// awaitText waits until the page shows a text.
+func (b *browser) awaitText(text string) {
+	b.t.Helper()
+	b.until("document.body.innerText.includes(`"+text+"`)", text)
+}
+
+func (b *browser) until(expression, what string) {
+	b.t.Helper()
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if yes, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression)); err == nil && yes {
+			return
+		}
+	}
+	shown, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("location.href + ' ' + document.body.innerText"))
+	b.t.Fatalf("%s was never to be seen; the page shows %s", what, shown)
+}
+
+// text returns what a part of the page says.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.querySelector(`"+selector+"`).textContent"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return text
+}
+
+// download waits for a file that the browser saves, and returns its path.
+func (b *browser) download(name string) string {
+	b.t.Helper()
+	path := filepath.Join(b.home, "Downloads", name)
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			return path
+		}
+	}
+	found, _ := filepath.Glob(filepath.Join(b.home, "*", "*"))
+	b.t.Fatalf("%s was never saved; there is %s", path, found)
+	return ""
+}

@@ -1,0 +1,47 @@
+package page
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"sync"
+)
+
+// A Script is a script that a page loads from its own origin. It never
+// changes, and its path changes with its text.
+type Script struct {
+	// Path is where it is served, such as /join/keymaker-1f2e3d4c.js.
+	Path string
+	// Integrity is its hash, as Subresource Integrity writes it.
+	Integrity string
+	// Text is JavaScript; Gzip is the same compressed.
+	Text, Gzip []byte
+}
+
+// Keymaker returns the script that makes a key, a certificate request and a
+// PKCS#12 file in the browser. scripts/keymaker builds it from the folder
+// keymaker.
+func Keymaker() *Script { return keymaker() }
+
+var keymaker = sync.OnceValue(func() *Script {
+	text := []byte(read("keymaker.min.js"))
+	sum := sha256.Sum256(text)
+	return &Script{
+		Path:      "/join/keymaker-" + hex.EncodeToString(sum[:4]) + ".js",
+		Integrity: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
+		Text:      text, Gzip: compress(text),
+	}
+})
+
+func compress(text []byte) []byte {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		panic(err) // a level that is in the standard library
+	}
+	w.Write(text) // into memory: it does not fail
+	w.Close()
+	return out.Bytes()
+}
