@@ -37,7 +37,7 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 		status.Listen = append(status.Listen, l.Addr().String())
 	}
 	for _, site := range conf.Sites {
-		status.Sites = append(status.Sites, api.SiteStatus{Host: site.Host, URL: s.siteURL(site.Host) + "/", Target: site.Target(), Stealth: site.Stealth})
+		status.Sites = append(status.Sites, api.SiteStatus{Host: site.Host, URL: s.siteAddress(site), Target: site.Target(), Stealth: site.Stealth})
 	}
 	return status, nil
 }

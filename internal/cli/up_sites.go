@@ -28,13 +28,14 @@ const servedFolder = "served"
 // sites are the handlers and certificates of one configuration. What did not
 // change is taken over from the one before.
 type sites struct {
-	behind  map[string]behind // by target
+	behind  map[string]behind // by the site's key
 	keepers map[string]keeper // by host
 }
 
 // behind is what stands behind a site.
 type behind struct {
-	handler http.Handler
+	handler http.Handler   // one of handler
+	tunnel  gateway.Tunnel // and tunnel
 	close   func()
 }
 
@@ -57,7 +58,7 @@ func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (
 
 func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites) (err error) {
 	for _, site := range conf.Sites {
-		target := site.Target()
+		target := site.Key()
 		if kept, ok := old.behind[target]; ok {
 			next.behind[target] = kept
 			continue
@@ -93,18 +94,21 @@ func (n *sites) dropUnless(kept *sites) {
 }
 
 func open(site config.Site) (behind, error) {
-	if site.Static != "" {
+	switch {
+	case site.Static != "":
 		static, err := gateway.NewStatic(site.Static)
 		if err != nil {
 			return behind{}, err
 		}
-		return behind{static.Handler(gateway.Refuse), func() { static.Close() }}, nil
+		return behind{handler: static.Handler(gateway.Refuse), close: func() { static.Close() }}, nil
+	case site.TCP != "":
+		return openTCP(site)
 	}
 	up, err := upstream.New(site.Proxy, upstream.Options{})
 	if err != nil {
 		return behind{}, err
 	}
-	return behind{up.Handler(gateway.Refuse), up.CloseIdle}, nil
+	return behind{handler: up.Handler(gateway.Refuse), close: up.CloseIdle}, nil
 }
 
 // hosts returns the names that need a server certificate.
@@ -198,7 +202,7 @@ func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway
 	for _, site := range conf.Sites {
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, MinVersion: site.MinVersion, List: site.List,
-			Handler: now.behind[site.Target()].handler,
+			Handler: now.behind[site.Key()].handler, Tunnel: now.behind[site.Key()].tunnel, StartTLS: site.StartTLS,
 		})
 	}
 	return c

@@ -22,7 +22,7 @@ func (s *server) welcome(ctx context.Context) error {
 	}
 	conf := s.inUse.Load()
 	for _, site := range conf.Sites {
-		say(s.app.Stdout, "Serving %s from %s", s.siteURL(site.Host)+"/", behindOf(site))
+		say(s.app.Stdout, "Serving %s from %s", s.siteAddress(site), behindOf(site))
 	}
 	say(s.app.Stdout, "Public side, for invitations: %s\n", s.publicURL(*conf))
 	alone, err := s.nobodyEnrolled(ctx)
@@ -37,7 +37,7 @@ func behindOf(site config.Site) string {
 	if site.Static != "" {
 		return here(site.Static)
 	}
-	return site.Proxy
+	return site.Target()
 }
 
 // nobodyEnrolled reports whether no certificate but the sites' own was ever

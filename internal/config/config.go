@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -57,11 +58,13 @@ type Log struct {
 }
 
 // A Site is one host name with what stands behind it and who may enter. One
-// of Static and Proxy is set. The zero List lets nobody in.
+// of Static, Proxy and TCP is set. The zero List lets nobody in.
 type Site struct {
 	Host       string // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
 	Static     string // an absolute path to an existing folder
 	Proxy      string // http(s)://HOST:PORT or unix:/PATH
+	TCP        string // HOST:PORT or unix:/PATH
+	StartTLS   string // "postgres" or "", which has TLS come first
 	List       rule.List
 	Stealth    bool
 	MinVersion uint16 // tls.VersionTLS13 unless the site says otherwise
@@ -93,10 +96,7 @@ func (c Config) Site(host string) (Site, bool) {
 
 // Target says in a few words what stands behind the site.
 func (s Site) Target() string {
-	if s.Proxy != "" {
-		return s.Proxy
-	}
-	return s.Static
+	return cmp.Or(s.Proxy, s.TCP, s.Static)
 }
 
 // CheckGroups returns an error with the place of every group that a list asks

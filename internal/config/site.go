@@ -44,20 +44,23 @@ func (r *reader) site(p pair) Site {
 	s := Site{MinVersion: tls.VersionTLS13, groups: map[identity.Group]position{}}
 	what := "site " + p.key
 	r.section(p.value, what, map[string]func(ast.Node){
-		"static":  r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
-		"proxy":   r.word("proxy", func(v string) (err error) { s.Proxy, err = parseProxy(v); return err }),
-		"allow":   func(n ast.Node) { s.List.Allow = r.terms(n, "allow", s.groups) },
-		"deny":    func(n ast.Node) { s.List.Deny = r.terms(n, "deny", s.groups) },
-		"stealth": r.boolean("stealth", &s.Stealth),
-		"tls_min": r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
+		"static":   r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
+		"proxy":    r.word("proxy", func(v string) (err error) { s.Proxy, err = parseProxy(v); return err }),
+		"tcp":      r.word("tcp", func(v string) (err error) { s.TCP, err = parseTCP(v); return err }),
+		"starttls": r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
+		"allow":    func(n ast.Node) { s.List.Allow = r.terms(n, "allow", s.groups) },
+		"deny":     func(n ast.Node) { s.List.Deny = r.terms(n, "deny", s.groups) },
+		"stealth":  r.boolean("stealth", &s.Stealth),
+		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 	})
 	r.oneTarget(p, what)
+	r.fitsTCP(p, s, what)
 	return s
 }
 
 // oneTarget sees to it that a site says what stands behind it, once.
 func (r *reader) oneTarget(p pair, what string) {
-	targets := 0
+	var targets []string
 	if _, null := p.value.(*ast.NullNode); !null && p.value != nil {
 		switch p.value.(type) {
 		case *ast.MappingNode, *ast.MappingValueNode:
@@ -65,16 +68,19 @@ func (r *reader) oneTarget(p pair, what string) {
 			return // section has complained
 		}
 		for _, q := range r.pairs(p.value, what) {
-			if q.key == "static" || q.key == "proxy" {
-				targets++
+			if q.key == "static" || q.key == "proxy" || q.key == "tcp" {
+				targets = append(targets, q.key)
 			}
 		}
 	}
-	switch targets {
+	switch len(targets) {
 	case 0:
-		r.fail(p.at, "say static: FOLDER or proxy: http://HOST:PORT", "%s has nothing behind it", what)
-	case 2:
-		r.fail(p.at, "drop one of the two", "%s has both static and proxy", what)
+		r.fail(p.at, "say static: FOLDER, proxy: http://HOST:PORT or tcp: HOST:PORT", "%s has nothing behind it", what)
+	case 1:
+	default:
+		if targets[0] != targets[1] { // else section has complained
+			r.fail(p.at, "drop one of the two", "%s has both %s and %s", what, targets[0], targets[1])
+		}
 	}
 }
 

@@ -31,6 +31,8 @@ type conn struct {
 	// Set during the handshake and constant afterwards.
 	host      string // canonical name of the site that SNI chose
 	public    bool   // on the public side: never asked for a certificate
+	tcp       bool   // to a tcp site
+	startTLS  string // how TLS was asked for in the clear; "" if it was not
 	version   uint16 // of TLS
 	presented []*x509.Certificate
 
@@ -41,6 +43,8 @@ type conn struct {
 	mu     sync.Mutex // guards cancel and over
 	cancel context.CancelCauseFunc
 	over   error // why it ended; nil while it lives
+
+	early []byte // read already, and read again first; only while nothing else reads
 
 	place place // guarded by the crowd's mutex
 
@@ -133,6 +137,16 @@ func (c *conn) why() error {
 type stall struct {
 	armed    atomic.Int64 // the deadline in force, ns since 1970; 0 for unknown
 	explicit atomic.Int64 // what SetWriteDeadline asked for; 0 for none
+}
+
+// Read reads what was looked at before first.
+func (c *conn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
 }
 
 // Write writes b with a deadline that is at least half a stall away.

@@ -42,6 +42,10 @@ func (l *listener) greet(nc net.Conn) {
 	}
 	defer leave()
 	c.SetDeadline(time.Now().Add(l.g.limits.Hello))
+	if err := l.overture(c); err != nil {
+		l.fail(c, err)
+		return
+	}
 	t := tls.Server(c, l.base)
 	if err := t.Handshake(); err != nil {
 		l.fail(c, err)
@@ -66,7 +70,12 @@ func (l *listener) welcome(c *conn, t *tls.Conn) {
 	if !c.public && len(c.presented) > 0 {
 		l.g.credentialOf(c, l.g.now())
 	}
-	if !l.g.mayEnter(c) || !l.inner.give(t) {
+	switch {
+	case !l.g.mayEnter(c):
+		t.Close()
+	case c.tunnels(state):
+		l.tunnels.Go(func() { l.carry(c, t) })
+	case !l.inner.give(t):
 		t.Close()
 	}
 }
@@ -74,7 +83,7 @@ func (l *listener) welcome(c *conn, t *tls.Conn) {
 // mayEnter judges a connection to a stealthy site as a whole, once more and
 // this time with consequences, before it can ask for anything.
 func (g *Gateway) mayEnter(c *conn) bool {
-	if d := g.table.Load().of(c); d == nil || d.public || !d.site.Stealth {
+	if d := g.table.Load().of(c); d == nil || d.public || !d.stealthy() {
 		return true // a door that is gone is told in HTTP
 	}
 	c.asked.Store(true) // before the list is read: from here on changes cut c
@@ -122,6 +131,8 @@ func (l *listener) classify(c *conn, err error) string {
 	switch {
 	case errors.Is(c.why(), errCrowded):
 		return shakeCrowded
+	case errors.Is(err, errInClear):
+		return shakeFailed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return shakeTimeout
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), alert, broken:

@@ -24,6 +24,7 @@ type listener struct {
 	shakes sync.WaitGroup
 	// greeting counts the connections that shakes waits for.
 	greeting atomic.Int64
+	tunnels  sync.WaitGroup // connections to tcp sites
 
 	base    *tls.Config // chooses one of the doors' or of these:
 	plain   *tls.Config // of the public side on a listener of its own
@@ -136,6 +137,7 @@ func (l *listener) shut() {
 	for _, c := range l.g.index.of(l) {
 		c.cut(errClosing)
 	}
+	l.tunnels.Wait()
 }
 
 // accept takes connections until ctx ends or the listener is closed.

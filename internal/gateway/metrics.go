@@ -14,6 +14,8 @@ type metrics struct {
 	refusals    *prometheus.CounterVec
 	alarms      *prometheus.CounterVec
 	cuts        *prometheus.CounterVec
+	tunnels     *prometheus.CounterVec
+	tunnelBytes *prometheus.CounterVec
 	// shakes are the children of handshakes, made once.
 	shakes map[string]prometheus.Counter
 }
@@ -30,6 +32,8 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 		refusals:    counters("postern_refusals_total", "Requests and handshakes refused.", "code", "site"),
 		alarms:      counters("postern_alarms_total", "Refusals that mean that an issuer's key was stolen.", "code", "site"),
 		cuts:        counters("postern_cut_connections_total", "Live connections cut because their right to be there ended.", "code"),
+		tunnels:     counters("postern_tcp_connections_total", "Connections to tcp sites that were carried and have ended.", "site"),
+		tunnelBytes: counters("postern_tcp_bytes_total", "Bytes carried for tcp sites, from and to the client.", "site", "direction"),
 		shakes:      make(map[string]prometheus.Counter),
 	}
 	for _, result := range []string{shakeFull, shakeResumed, shakeRefused, shakeUnknown, shakeAbandoned, shakeTimeout, shakeCrowded, shakeFailed} {
@@ -38,12 +42,19 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.alarms, m.cuts} {
+	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.alarms, m.cuts, m.tunnels, m.tunnelBytes} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// carried counts a connection to a tcp site that has ended.
+func (m *metrics) carried(site string, in, out int64) {
+	m.tunnels.WithLabelValues(site).Inc()
+	m.tunnelBytes.WithLabelValues(site, "in").Add(float64(in))
+	m.tunnelBytes.WithLabelValues(site, "out").Add(float64(out))
 }
 
 // requestsOf returns the counters of one site's requests by the hundreds of

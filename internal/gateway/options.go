@@ -76,6 +76,13 @@ type Site struct {
 	List rule.List
 	// Handler answers those who may pass; without one the site is closed.
 	Handler http.Handler
+	// Tunnel, in place of Handler, makes a tcp site: those who may pass are
+	// connected with what it dials, and everybody else is refused in the
+	// handshake. A client that speaks HTTP reaches only the reserved paths.
+	Tunnel Tunnel
+	// StartTLS is StartTLSPostgres where a tcp site's clients may ask in the
+	// clear for TLS; "" where TLS comes first.
+	StartTLS string
 }
 
 // Limits bound what a client may take. Zero fields have the defaults named.

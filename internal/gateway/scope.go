@@ -30,7 +30,7 @@ func (g *Gateway) tlsOf(d *door) *tls.Config {
 	// Nothing but the hints in the certificate request comes of ClientCAs,
 	// unless the site is stealthy.
 	c.ClientAuth, c.ClientCAs = tls.RequestClientCert, d.trust.hints
-	if d.site.Stealth {
+	if d.stealthy() {
 		c.ClientAuth = tls.RequireAndVerifyClientCert // for its alerts
 		c.VerifyConnection = g.refuseEarly(d.host)
 	}
@@ -96,11 +96,17 @@ func (l *listener) doorFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if d == nil {
 		return l.nowhere, nil
 	}
-	c.host, c.public = d.host, d.public
-	if config == nil {
-		config = d.tls
+	if c.startTLS != d.site.StartTLS && c.startTLS != "" {
+		return l.nowhere, nil
 	}
-	return config, nil
+	c.host, c.public, c.tcp = d.host, d.public, d.tcp()
+	switch {
+	case config != nil:
+		return config, nil
+	case d.tcp():
+		return d.tunnelTLS(hello), nil
+	}
+	return d.tls, nil
 }
 
 // wanted returns the canonical name that a ClientHello asks for. Without one

@@ -59,6 +59,10 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 	if !v.client.IsZero() {
 		g.crowd.know(x.conn)
 	}
+	if d.tcp() {
+		x.refuse(r, refusal.NotHTTP, "a client that speaks HTTP, on a tcp site")
+		return
+	}
 	x.pass(r)
 }
 

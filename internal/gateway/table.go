@@ -14,6 +14,8 @@ type table struct {
 	doors   map[string]*door
 	publics map[string]*door // on a listener of the public side's own
 	joinURL string
+	// postgres is set when a site's clients may begin as PostgreSQL's do.
+	postgres bool
 }
 
 // A door is one host name as it is served under one trust: a site, or the
@@ -42,7 +44,7 @@ func (t *table) of(c *conn) *door {
 	if c.listener.public {
 		return t.publics[c.host]
 	}
-	if d := t.doors[c.host]; d != nil && d.public == c.public {
+	if d := t.doors[c.host]; d != nil && d.public == c.public && d.tcp() == c.tcp {
 		return d
 	}
 	return nil
@@ -85,6 +87,10 @@ func (g *Gateway) enter(next *table, d *door, host string, old *table) error {
 	if d.version() < tls.VersionTLS12 || d.version() > tls.VersionTLS13 {
 		return errors.New("site " + canonical + ": the oldest TLS may be 1.2 or 1.3")
 	}
+	if d.site.Tunnel != nil && d.site.Handler != nil {
+		return errors.New("site " + canonical + ": it is either of HTTP or of TCP")
+	}
+	next.postgres = next.postgres || d.site.StartTLS == StartTLSPostgres
 	d.host = canonical
 	d.served = g.metrics.requestsOf(canonical)
 	d.tls = g.inherit(d, old)
@@ -102,7 +108,7 @@ func (g *Gateway) inherit(d *door, old *table) *tls.Config {
 		return nil
 	}
 	o := old.doors[d.host]
-	if o == nil || o.public != d.public || o.site.Stealth != d.site.Stealth || o.version() != d.version() ||
+	if o == nil || o.public != d.public || o.stealthy() != d.stealthy() || o.version() != d.version() ||
 		o.trust != d.trust {
 		return nil
 	}

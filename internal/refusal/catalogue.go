@@ -127,10 +127,16 @@ var catalogue = []Info{
 		OperatorRemedy: "Add the name or one of its groups to the site's 'allow:' list in postern.yaml, or put it into a group that is listed: 'postern group add GROUP NAME'.",
 	},
 	{
+		Code: NotHTTP, Status: http.StatusBadRequest, Title: "This is no web page",
+		Sentence:       "You were let in, but what stands behind this name does not speak HTTP, so a browser cannot show it.",
+		VisitorRemedy:  "Use the program that this name is meant for, such as a database client.",
+		OperatorRemedy: "The site is a tcp site, and nothing of a request reaches what is behind it. If it does speak HTTP, write 'proxy:' in place of 'tcp:'.",
+	},
+	{
 		Code: UpstreamDown, Status: http.StatusBadGateway, Title: "The application does not answer",
 		Sentence:       "You were let in, but the application behind this site does not answer.",
 		VisitorRemedy:  "Try again in a minute; if it persists, tell the person who runs this site.",
-		OperatorRemedy: "Start the application, or correct its address under 'proxy:'. The log line says what was dialled and what came back.",
+		OperatorRemedy: "Start the application, or correct its address under 'proxy:' or 'tcp:'. The log line says what was dialled and what came back.",
 	},
 	{
 		Code: UpstreamTimeout, Status: http.StatusGatewayTimeout, Title: "The application takes too long",

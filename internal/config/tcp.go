@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+)
+
+// parseTCP checks where the bytes of a tcp site go: HOST:PORT or unix:/PATH.
+func parseTCP(spec string) (string, error) {
+	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
+		path = strings.TrimPrefix(path, "//")
+		if !filepath.IsAbs(path) {
+			return "", fmt.Errorf("%q: a socket's path begins with /, as in unix:/run/app.sock", spec)
+		}
+		return "unix:" + filepath.Clean(path), nil
+	}
+	if strings.Contains(spec, "://") {
+		return "", fmt.Errorf("%q is a URL: write HOST:PORT, or proxy: in place of tcp: for what speaks HTTP", spec)
+	}
+	a, err := ParseAddress(spec)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%q is no address to connect to: write HOST:PORT or unix:/PATH", spec)
+	case a.Host == "" || a.Port == 0:
+		return "", fmt.Errorf("%q is no address to connect to: it needs a host and a port from 1 to 65535", spec)
+	}
+	return net.JoinHostPort(a.Host, fmt.Sprint(a.Port)), nil
+}
+
+func parseStartTLS(s string) (string, error) {
+	if s != "postgres" {
+		return "", fmt.Errorf("%q is not spoken: postgres is, and with everything else TLS comes first", s)
+	}
+	return s, nil
+}
+
+// fitsTCP refuses what a tcp site, or only a tcp site, cannot have.
+func (r *reader) fitsTCP(p pair, s Site, what string) {
+	switch {
+	case s.TCP == "" && s.StartTLS != "":
+		r.fail(p.at, "drop starttls, or say tcp: HOST:PORT", "%s has starttls, which is for tcp sites", what)
+	case s.TCP != "" && s.List.AdmitsStrangers():
+		r.fail(p.at, "drop strangers from allow", "%s lets strangers in, and a tcp site turns them away in the handshake", what)
+	}
+}
+
+// Key tells sites apart whose target is written alike and means another thing.
+func (s Site) Key() string {
+	switch {
+	case s.Static != "":
+		return "static " + s.Static
+	case s.TCP != "":
+		return "tcp " + s.TCP
+	}
+	return "proxy " + s.Proxy
+}
