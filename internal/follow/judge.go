@@ -74,7 +74,21 @@ func checkSignature(ctx context.Context, s *store.Store, w *Witness, seen Seen, 
 	if err != nil {
 		return err
 	}
-	if _, err := ledger.OpenCheckpoint(seen.Note, ledger.Origin(genesis.TrustDomain, seen.Epoch), genesis.LedgerKey); err != nil {
+	origin := ledger.Origin(genesis.TrustDomain, seen.Epoch)
+	if _, err = ledger.OpenCheckpoint(seen.Note, origin, genesis.LedgerKey); err == nil {
+		return nil
+	}
+	// It may be of a time when another key was in use.
+	anchors, anchorsErr := s.Anchors(ctx)
+	if anchorsErr != nil {
+		return anchorsErr
+	}
+	for _, key := range anchors.Keys() {
+		if _, err = ledger.OpenCheckpoint(seen.Note, origin, key); err == nil {
+			return nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("witness %s: %w: this ledger's key has not signed it, so somebody changed the file: remove it if you are sure that the data folder is the newest there is", w.path, err)
 	}
 	return nil

@@ -21,58 +21,60 @@ const chunk = 1024
 
 // Load applies the whole ledger of s to r, which has to be new. The roster
 // gets its first entry only after the root over all of them was found to be
-// the one that pub has signed; a nil pub stands for the key that entry 0
-// names and the root has signed. From then on the store spends only invites
-// that these entries hold. No Update may run meanwhile.
+// the one that the ledger's key has signed: the key that entry 0 names, or one
+// that a later entry put in its place, each by the signature of a root. A pub
+// that is not nil has to be that key. From then on the store spends only
+// invites that these entries hold. No Update may run meanwhile.
 func Load(ctx context.Context, s *store.Store, pub ed25519.PublicKey, r *roster.Roster) error {
 	if r.Size() != 0 {
 		return errors.New("follow: the roster has entries already: give Load a new one")
 	}
-	signed, err := signedHead(ctx, s, pub)
-	if err != nil {
+	if err := load(ctx, s, pub, r); err != nil {
 		return fmt.Errorf("load the ledger: %w", err)
 	}
-	l := loader{ctx: ctx, store: s, size: signed.Size, open: map[ledger.Hash]ledger.InviteCreated{}}
-	root, err := l.survey()
-	if err != nil || root != signed.Root {
-		return fmt.Errorf("load the ledger: %w", l.diagnose(err))
-	}
-	if err := l.apply(r); err != nil {
-		return fmt.Errorf("load the ledger: %w", err)
-	}
-	s.Vouch(l.open)
 	return nil
 }
 
-// signedHead returns the checkpoint that the store's head holds, after
-// checking its signature and the columns beside it.
-func signedHead(ctx context.Context, s *store.Store, pub ed25519.PublicKey) (ledger.Checkpoint, error) {
+func load(ctx context.Context, s *store.Store, pub ed25519.PublicKey, r *roster.Roster) error {
 	head, err := s.Head(ctx)
 	if err != nil {
-		return ledger.Checkpoint{}, err
+		return err
 	}
 	if head.Size == 0 {
-		return ledger.Checkpoint{}, fmt.Errorf("%s holds no entries: make a ledger with 'postern init'", s.Path())
+		return fmt.Errorf("%s holds no entries: make a ledger with 'postern init'", s.Path())
 	}
-	genesis, err := s.Genesis(ctx)
+	l := loader{ctx: ctx, store: s, size: head.Size, open: map[ledger.Hash]ledger.InviteCreated{}}
+	root, err := l.survey()
 	if err != nil {
-		return ledger.Checkpoint{}, damaged(s, err)
+		return l.diagnose(err)
 	}
-	if err := genesis.Verify(); err != nil {
-		return ledger.Checkpoint{}, damaged(s, fmt.Errorf("ledger entry 0: %w", err))
+	signed, err := l.signed(head, pub)
+	if err != nil {
+		return err
 	}
-	if pub == nil {
-		pub = genesis.LedgerKey
+	if root != signed.Root {
+		return l.diagnose(nil)
 	}
-	if !pub.Equal(genesis.LedgerKey) {
-		return ledger.Checkpoint{}, fmt.Errorf("ledger.key is not the key that entry 0 of %s names: put back the one that belongs to it", s.Path())
+	if err := l.apply(r); err != nil {
+		return err
 	}
-	signed, err := ledger.OpenCheckpoint(head.Note, ledger.Origin(genesis.TrustDomain, head.Epoch), pub)
+	s.Vouch(l.open, l.anchors)
+	return nil
+}
+
+// signed returns the checkpoint that the store's head holds, after checking
+// its signature, by the key in use after the last entry, and the columns beside
+// it. Whoever holds only a key that was replaced can sign no head.
+func (l *loader) signed(head store.Head, pub ed25519.PublicKey) (ledger.Checkpoint, error) {
+	if pub != nil && !pub.Equal(l.anchors.LedgerKey) {
+		return ledger.Checkpoint{}, fmt.Errorf("ledger.key is not the key that the entries of %s name: put back the one that belongs to it", l.store.Path())
+	}
+	signed, err := ledger.OpenCheckpoint(head.Note, ledger.Origin(l.anchors.Domain, head.Epoch), l.anchors.LedgerKey)
 	if err == nil && (signed.Size != head.Size || signed.Root != head.Root) {
 		err = errors.New("size and root are not those of the signed checkpoint")
 	}
 	if err != nil {
-		return ledger.Checkpoint{}, damaged(s, fmt.Errorf("ledger_head: %w", err))
+		return ledger.Checkpoint{}, l.diagnose(fmt.Errorf("ledger_head: %w", err))
 	}
 	return signed, nil
 }
@@ -106,7 +108,9 @@ type loader struct {
 	store *store.Store
 	size  uint64
 	seals []ledger.Hash
-	open  map[ledger.Hash]ledger.InviteCreated
+	// anchors are what the entries surveyed so far come to.
+	anchors ledger.Anchors
+	open    map[ledger.Hash]ledger.InviteCreated
 }
 
 // records calls f for every entry below the head.
@@ -137,6 +141,11 @@ func (l *loader) survey() (ledger.Hash, error) {
 	err := l.records(func(record store.Record, leaf ledger.Hash) error {
 		tree.Add(leaf)
 		seal.Write(leaf[:])
+		next, err := l.anchors.AfterRecord(record.Data)
+		if err != nil {
+			return fmt.Errorf("ledger entry %d: %w", record.Seq, err)
+		}
+		l.anchors = next
 		if tree.Size()%chunk == 0 || tree.Size() == l.size {
 			l.seals = append(l.seals, closing(seal))
 		}

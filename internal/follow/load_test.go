@@ -46,7 +46,7 @@ func TestLoadRefusesAChangedLedger(t *testing.T) {
 		"an entry deleted":          {"DELETE FROM ledger_entry WHERE seq = 5", "seq=5"},
 		"the last entry deleted":    {"DELETE FROM ledger_entry WHERE seq = 22", "seq=22"},
 		"the first entry deleted":   {"DELETE FROM ledger_entry WHERE seq = 0", "entry 0"},
-		"the first entry changed":   {"UPDATE ledger_entry SET data = CAST(substr(data, 1, 40) || x'ff' || substr(data, 42) AS BLOB) WHERE seq = 0", "entry 0"},
+		"the first entry changed":   {"UPDATE ledger_entry SET data = CAST(substr(data, 1, 40) || x'ff' || substr(data, 42) AS BLOB) WHERE seq = 0", "seq=0"},
 		"entries exchanged":         {"UPDATE ledger_entry SET data = (SELECT data FROM ledger_entry o WHERE o.seq = 11 - ledger_entry.seq) WHERE seq IN (5, 6)", "seq=5"},
 		"a head with another root":  {"UPDATE ledger_head SET root = zeroblob(32)", "ledger_head"},
 		"a head with another size":  {"UPDATE ledger_head SET size = 22", "ledger_head"},

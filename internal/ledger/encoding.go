@@ -41,6 +41,13 @@ var layouts = map[Kind]layout{
 	KindACMEAccountRekeyed:    {"acme-account-rekeyed", 1, decodeACMEAccountRekeyed},
 	KindACMEKeyCancelled:      {"acme-key-cancelled", 1, decodeACMEKeyCancelled},
 	KindACMECertificateIssued: {"acme-certificate-issued", 1, decodeACMECertificateIssued},
+	KindIssuerActivated:       {"issuer-activated", 1, decodeIssuerActivated},
+	KindIssuerRetired:         {"issuer-retired", 1, decodeIssuerRetired},
+	KindRootListSigned:        {"root-list-signed", 1, decodeRootListSigned},
+	KindRootAdded:             {"root-added", 1, decodeRootAdded},
+	KindRootRetired:           {"root-retired", 1, decodeRootRetired},
+	KindLedgerKeyChanged:      {"ledger-key-changed", 1, decodeLedgerKeyChanged},
+	KindCeremonyRecorded:      {"ceremony-recorded", 1, decodeCeremonyRecorded},
 }
 
 // String returns the kind in lower-case words, such as certificate-issued.

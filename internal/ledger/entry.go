@@ -26,6 +26,17 @@ const (
 	KindEpochOpened
 )
 
+// The kinds of entries about the hierarchy.
+const (
+	KindIssuerActivated Kind = iota + 20
+	KindIssuerRetired
+	KindRootListSigned
+	KindRootAdded
+	KindRootRetired
+	KindLedgerKeyChanged
+	KindCeremonyRecorded
+)
+
 // An Entry is one fact in the ledger: what happened, and when. At is kept in
 // whole milliseconds, UTC.
 type Entry struct {

@@ -68,6 +68,16 @@ func samples() map[string]Entry {
 		ACMEAccountRekeyed{Key: "a1b2c3d4e5f60718", Thumbprint: filled(0x80)},
 		ACMEKeyCancelled{Key: "a1b2c3d4e5f60718"},
 		ACMECertificateIssued{Order: "order-0123456789abcdef", Account: "a1b2c3d4e5f60718", TBS: filled(0x20)},
+		IssuerActivated{filled(0x10)},
+		IssuerRetired{filled(0x10)},
+		RootListSigned{[]byte("revocation list")},
+		RootAdded{Root: []byte("root certificate"), Under: []byte("under"), Over: []byte("over"), RootSignature: []byte("signature")},
+		RootRetired{Root: filled(0x70), RootSignature: []byte("signature")},
+		LedgerKeyChanged{
+			Old: ed25519.PublicKey(bytes.Repeat([]byte{0xed}, ed25519.PublicKeySize)),
+			New: ed25519.PublicKey(bytes.Repeat([]byte{0xee}, ed25519.PublicKeySize)), RootSignature: []byte("signature"),
+		},
+		CeremonyRecorded{Transcript: []byte("what was signed\n"), RootSignature: []byte("signature")},
 	}
 	entries := make(map[string]Entry, len(bodies))
 	for _, b := range bodies {

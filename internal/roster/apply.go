@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/postern-project/postern/internal/ledger"
@@ -82,12 +81,16 @@ func (p *plan) accept(seq uint64, e ledger.Entry) error {
 	}
 	complete := true
 	switch b := e.Body.(type) {
-	case ledger.Genesis:
-		return p.genesis(b)
+	case ledger.Genesis, ledger.RootAdded, ledger.RootRetired, ledger.LedgerKeyChanged, ledger.RootListSigned, ledger.CeremonyRecorded:
+		return p.anchored(b)
 	case ledger.IssuerAdded:
-		return p.issuerAdded(b)
+		return p.issuerAdded(seq, b)
 	case ledger.IssuerDistrusted:
 		return p.issuerDistrusted(b)
+	case ledger.IssuerActivated:
+		return p.issuerActivated(b)
+	case ledger.IssuerRetired:
+		return p.issuerRetired(b)
 	case ledger.CertificateIssued:
 		return p.issued(b)
 	case ledger.CertificatesRevoked:
@@ -112,47 +115,6 @@ func (p *plan) accept(seq uint64, e ledger.Entry) error {
 	if !complete {
 		return errIncomplete
 	}
-	return nil
-}
-
-func (p *plan) genesis(g ledger.Genesis) error {
-	root, err := g.RootCertificate()
-	if err != nil {
-		return err
-	}
-	p.trust.domain, p.trust.root = g.TrustDomain, root
-	p.trust.generation++
-	return nil
-}
-
-func (p *plan) issuerAdded(b ledger.IssuerAdded) error {
-	c, err := b.Parse(p.trust.root)
-	if err != nil {
-		return err
-	}
-	key := KeyIDOf(c)
-	t := p.trust
-	for _, i := range t.issuers {
-		if i.KeyID == key || i.Name == b.Name {
-			return fmt.Errorf("issuer %q has the name or the key of issuer %q", b.Name, i.Name)
-		}
-	}
-	if len(t.issuers) > math.MaxUint16 {
-		return fmt.Errorf("more than %d issuers", len(t.issuers))
-	}
-	t.byKey[key] = uint16(len(t.issuers))
-	t.issuers = append(t.issuers, Issuer{Name: b.Name, Use: b.Use, Certificate: c, KeyID: key})
-	t.generation++
-	return nil
-}
-
-func (p *plan) issuerDistrusted(b ledger.IssuerDistrusted) error {
-	i, ok := p.trust.byKey[b.Issuer]
-	if !ok {
-		return fmt.Errorf("it distrusts an issuer that was never added, with key id %s", b.Issuer)
-	}
-	p.trust.issuers[i].Distrusted = true
-	p.trust.generation++
 	return nil
 }
 

@@ -46,12 +46,20 @@ type Issuer struct {
 	Certificate *x509.Certificate
 	KeyID       ledger.KeyID
 	Distrusted  bool
+	// Active says that its line issues under it.
+	Active bool
+	// Retired says that its key is gone.
+	Retired bool
+	// Added is the number of the entry that added it.
+	Added uint64
 }
+
+// Line returns the line that the issuer belongs to, such as clients.
+func (i Issuer) Line() string { return ledger.LineOf(i.Name) }
 
 // trust is what changes rarely. A value is never changed once it is shared.
 type trust struct {
-	domain     identity.TrustDomain
-	root       *x509.Certificate
+	anchors    ledger.Anchors
 	issuers    []Issuer
 	byKey      map[ledger.KeyID]uint16 // index into issuers
 	lost       []span
@@ -76,10 +84,13 @@ func New() *Roster {
 func (r *Roster) Size() uint64 { return r.size.Load() }
 
 // TrustDomain returns the trust domain; it is zero before the first Apply.
-func (r *Roster) TrustDomain() identity.TrustDomain { return r.trust.Load().domain }
+func (r *Roster) TrustDomain() identity.TrustDomain { return r.trust.Load().anchors.Domain }
 
-// Root returns the root certificate, or nil before the first Apply.
-func (r *Roster) Root() *x509.Certificate { return r.trust.Load().root }
+// Root returns the newest root's certificate, or nil before the first Apply.
+func (r *Roster) Root() *x509.Certificate { return r.trust.Load().anchors.Newest() }
+
+// Anchors returns the roots, and the key of the ledger's checkpoints.
+func (r *Roster) Anchors() ledger.Anchors { return r.trust.Load().anchors }
 
 // Issuers returns every issuer in the order in which they were added,
 // distrusted ones included.

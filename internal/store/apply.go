@@ -21,8 +21,13 @@ func apply(ctx context.Context, db *session, seq uint64, e ledger.Entry) error {
 	}
 	v := view{ctx, db, int64(seq), millis(e.At)}
 	switch b := e.Body.(type) {
-	case ledger.Genesis, ledger.EpochOpened:
+	case ledger.Genesis, ledger.EpochOpened, ledger.RootAdded, ledger.RootRetired, ledger.RootListSigned,
+		ledger.LedgerKeyChanged, ledger.CeremonyRecorded:
 		return nil // they change no view
+	case ledger.IssuerActivated:
+		return v.issuerActivated(b)
+	case ledger.IssuerRetired:
+		return v.issuerRetired(b)
 	case ledger.IssuerAdded:
 		return v.issuerAdded(b)
 	case ledger.IssuerDistrusted:
@@ -179,7 +184,7 @@ func (v view) certificateIssued(b ledger.CertificateIssued) error {
 
 func (v view) trustedIssuer(key ledger.KeyID) (seq int64, err error) {
 	var distrusted bool
-	err = v.db.row(v.ctx, "SELECT seq, distrusted_at IS NOT NULL FROM issuer WHERE key_id = $1", []any{key[:]}, &seq, &distrusted)
+	err = v.db.row(v.ctx, "SELECT seq, distrusted_at IS NOT NULL OR retired_at IS NOT NULL FROM issuer WHERE key_id = $1", []any{key[:]}, &seq, &distrusted)
 	switch {
 	case err == ErrNotFound:
 		return 0, fmt.Errorf("issuer with key id %s: %w", key, ErrNotFound)

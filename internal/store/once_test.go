@@ -16,7 +16,7 @@ func TestAnInviteIsSpentOnce(t *testing.T) {
 		invite := w.invite("ben", round)
 		update(t, s, invite)
 		if round%2 == 1 { // with and without the ledger's word for it
-			s.Vouch(map[ledger.Hash]ledger.InviteCreated{invite.Code: invite})
+			s.Vouch(map[ledger.Hash]ledger.InviteCreated{invite.Code: invite}, ledger.Anchors{})
 		}
 		var won, spent atomic.Int32
 		var wg sync.WaitGroup
@@ -147,7 +147,7 @@ func TestAnInviteThatTheLedgerDoesNotHoldBuysNothing(t *testing.T) {
 	mine, spent, never := w.invite("ben/phone", 1), w.invite("ben/phone", 2), w.invite("ben/phone", 3)
 	mine.Name = name("ben/phone")
 	update(t, s, mine, spent, ledger.InviteUsed{Code: spent.Code})
-	s.Vouch(map[ledger.Hash]ledger.InviteCreated{mine.Code: mine})
+	s.Vouch(map[ledger.Hash]ledger.InviteCreated{mine.Code: mine}, ledger.Anchors{})
 	tamper(t, s, "UPDATE invite SET name = 'ben', profile = 'admin' WHERE code = $1", mine.Code[:])
 	tamper(t, s, "UPDATE invite SET used_at = NULL WHERE code = $1", spent.Code[:])
 	tamper(t, s, "INSERT INTO invite (code, seq, name, profile, group_name, created_at, expires_at) VALUES ($1, 4, 'ben/phone', 'device', '', 0, 9999999999999)", never.Code[:])

@@ -90,16 +90,8 @@ func (tx *Tx) judge(body ledger.Body) error {
 	switch b := body.(type) {
 	case ledger.Genesis:
 		return b.Verify()
-	case ledger.IssuerAdded:
-		g, err := tx.genesis()
-		if err != nil {
-			return err
-		}
-		root, err := g.RootCertificate()
-		if err != nil {
-			return err
-		}
-		return b.Verify(root)
+	case ledger.IssuerAdded, ledger.RootAdded, ledger.RootRetired, ledger.RootListSigned, ledger.LedgerKeyChanged, ledger.CeremonyRecorded:
+		return tx.judgeAnchored(b)
 	case ledger.EpochOpened:
 		if b.Epoch <= tx.batch.state.epoch {
 			return fmt.Errorf("epoch %d does not follow epoch %d", b.Epoch, tx.batch.state.epoch)
@@ -108,21 +100,4 @@ func (tx *Tx) judge(body ledger.Body) error {
 		return tx.vouchFor(b.Code)
 	}
 	return nil
-}
-
-// genesis returns entry 0, which may be part of this batch.
-func (tx *Tx) genesis() (ledger.Genesis, error) {
-	if tx.batch.first == 0 && len(tx.batch.entries) > 0 {
-		return tx.batch.entries[0].Body.(ledger.Genesis), nil
-	}
-	for e, err := range tx.Entries(tx.ctx, 0) {
-		if err != nil {
-			return ledger.Genesis{}, err
-		}
-		if g, ok := e.Body.(ledger.Genesis); ok {
-			return g, nil
-		}
-		break
-	}
-	return ledger.Genesis{}, errors.New("a ledger begins with a genesis entry: append that first")
 }

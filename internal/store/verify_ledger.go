@@ -32,7 +32,10 @@ func checkLedger(ctx context.Context, r reader) error {
 		if w.node != nil {
 			return w.node
 		}
-		return nil
+		if w.anchor != nil {
+			return w.anchor
+		}
+		return openedBy(w.anchors, head, signed)
 	case w.entry != nil:
 		return w.entry
 	default:
@@ -54,9 +57,22 @@ func (r reader) onlyHead(ctx context.Context) (Head, error) {
 	return head, err
 }
 
-// signedHead returns the checkpoint that the ledger's key has signed, after
-// comparing the head's columns with it. The key is that of entry 0, which the
-// root has signed.
+// openedBy makes sure that the key which signed the head is the one in use by
+// the entries below it.
+func openedBy(a ledger.Anchors, head Head, signed ledger.Checkpoint) error {
+	if head.Size == 0 {
+		return nil
+	}
+	if _, err := ledger.OpenCheckpoint(head.Note, signed.Origin, a.LedgerKey); err != nil {
+		return &Fault{Table: "ledger_head", Key: "id=1", What: "the checkpoint is signed with a ledger key that was replaced"}
+	}
+	return nil
+}
+
+// signedHead returns the checkpoint that a key of the ledger's has signed, after
+// comparing the head's columns with it. The keys are that of entry 0, which the
+// root has signed, and those that a root put in its place; whether it is the
+// one in use is known once the entries are.
 func (r reader) signedHead(ctx context.Context, head Head) (ledger.Checkpoint, error) {
 	if head.Size == 0 {
 		return ledger.Checkpoint{}, nil
@@ -68,7 +84,13 @@ func (r reader) signedHead(ctx context.Context, head Head) (ledger.Checkpoint, e
 	if err := genesis.Verify(); err != nil {
 		return ledger.Checkpoint{}, entryFault(0, "%v", err)
 	}
-	signed, err := ledger.OpenCheckpoint(head.Note, ledger.Origin(genesis.TrustDomain, head.Epoch), genesis.LedgerKey)
+	origin := ledger.Origin(genesis.TrustDomain, head.Epoch)
+	signed, err := ledger.OpenCheckpoint(head.Note, origin, genesis.LedgerKey)
+	if err != nil {
+		if a, anchorsErr := r.Anchors(ctx); anchorsErr == nil {
+			signed, err = ledger.OpenCheckpoint(head.Note, origin, a.LedgerKey)
+		}
+	}
 	switch {
 	case err != nil:
 		return signed, &Fault{Table: "ledger_head", Key: "id=1", What: fmt.Sprintf("epoch and note: %v", err)}
@@ -112,11 +134,13 @@ type walk struct {
 	r    reader
 	size uint64
 
-	tree  ledger.Builder
-	next  int64  // index of the next node
-	entry *Fault // the first entry whose hash is not its leaf
-	node  *Fault // the first node that does not fit the entries
-	nodes func() (storedNode, error, bool)
+	tree    ledger.Builder
+	anchors ledger.Anchors
+	anchor  error  // why anchors do not go on
+	next    int64  // index of the next node
+	entry   *Fault // the first entry whose hash is not its leaf
+	node    *Fault // the first node that does not fit the entries
+	nodes   func() (storedNode, error, bool)
 }
 
 type storedNode struct {
@@ -156,6 +180,7 @@ func (w *walk) run() error {
 
 // compare adds an entry to the tree and looks at the nodes that this makes.
 func (w *walk) compare(record Record) error {
+	w.follow(record)
 	for level, want := range w.tree.Add(ledger.LeafHash(record.Data)) {
 		have, err, ok := w.nodes()
 		if err != nil {
@@ -177,6 +202,19 @@ func (w *walk) compare(record Record) error {
 		w.next++
 	}
 	return nil
+}
+
+// follow keeps the anchors up to date. What is wrong with an entry is of
+// interest only once it is known to be the signed one.
+func (w *walk) follow(record Record) {
+	if w.anchor != nil {
+		return
+	}
+	next, err := w.anchors.AfterRecord(record.Data)
+	w.anchors = next
+	if err != nil {
+		w.anchor = entryFault(record.Seq, "%v", err)
+	}
 }
 
 // beyond looks for nodes after the last.

@@ -12,17 +12,27 @@ import (
 // that a row put into the invite table, or changed there, by somebody else
 // buys nothing. It is nil until Vouch, and then follows every commit.
 type vouched struct {
-	mu   sync.Mutex // guards open
-	open map[ledger.Hash]ledger.InviteCreated
+	mu      sync.Mutex // guards what follows
+	open    map[ledger.Hash]ledger.InviteCreated
+	anchors ledger.Anchors // with open
 }
 
-// Vouch tells the store which invites are open according to entries that were
-// verified against the signed head. From then on no other is spent, whatever
-// the table says. No Update may have run since those entries were read.
-func (s *Store) Vouch(open map[ledger.Hash]ledger.InviteCreated) {
+// Vouch tells the store which invites are open, and which roots and key are
+// trusted, according to entries that were verified against the signed head.
+// From then on no other invite is spent, whatever the table says. No Update may
+// have run since those entries were read.
+func (s *Store) Vouch(open map[ledger.Hash]ledger.InviteCreated, a ledger.Anchors) {
 	s.vouched.mu.Lock()
 	defer s.vouched.mu.Unlock()
-	s.vouched.open = open
+	s.vouched.open, s.vouched.anchors = open, a
+}
+
+// trusted returns the anchors that were vouched for, with what was committed
+// since, and false when nobody has vouched.
+func (v *vouched) trusted() (ledger.Anchors, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.anchors, v.open != nil
 }
 
 // follow takes in what was committed.
@@ -32,6 +42,9 @@ func (v *vouched) follow(entries []ledger.Entry) {
 	if v.open != nil {
 		for _, e := range entries {
 			FollowInvites(v.open, e.Body)
+			if next, err := v.anchors.After(e.Body); err == nil { // judged before it was appended
+				v.anchors = next
+			}
 		}
 	}
 }
