@@ -17,6 +17,11 @@ func (s *Service) again(ctx context.Context, i store.InviteRow, spki []byte) (Is
 	if i.Key != sha256.Sum256(spki) || s.now().After(i.UsedAt.Add(answerAgain)) {
 		return Issued{}, usable(i, s.now())
 	}
+	// The row can be read a moment before the roster is told of it. Whoever has
+	// had a turn in the store after that finds the roster up to date.
+	if err := s.update(ctx, func(*store.Tx) error { return nil }); err != nil {
+		return Issued{}, err
+	}
 	c, signed, err := s.kept(ctx, i.TBS)
 	if err != nil {
 		return Issued{}, err

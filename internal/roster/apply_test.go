@@ -39,7 +39,6 @@ func TestApplyRefusesALedgerThatCannotBe(t *testing.T) {
 		"an issuer of a line that is for others":       {added("servers-2", ledger.UseClients, second)},
 		"activation of an issuer that was never added": {ledger.IssuerActivated{Issuer: thief.clients.id()}},
 		"activation of a distrusted issuer":            {ledger.IssuerDistrusted{Issuer: d.clients.id()}, ledger.IssuerActivated{Issuer: d.clients.id()}},
-		"retirement of the issuer in use":              {ledger.IssuerRetired{Issuer: d.clients.id()}},
 		"retirement of an issuer that was never added": {ledger.IssuerRetired{Issuer: thief.clients.id()}},
 		"activation of a retired issuer":               {added("clients-2", ledger.UseClients, second), ledger.IssuerRetired{Issuer: second.id()}, ledger.IssuerActivated{Issuer: second.id()}},
 		"a new ledger key that no root has signed":     {ledger.LedgerKeyChanged{Old: make([]byte, 32), New: make([]byte, 32)}},

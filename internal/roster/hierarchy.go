@@ -93,9 +93,6 @@ func (p *plan) issuerRetired(b ledger.IssuerRetired) error {
 	if err != nil {
 		return err
 	}
-	if i.Active {
-		return fmt.Errorf("it retires issuer %q, under which its line issues", i.Name)
-	}
-	i.Retired = true
+	i.Retired, i.Active = true, false
 	return nil
 }

@@ -46,8 +46,10 @@ func (tx *Tx) judgeAnchored(body ledger.Body) error {
 		return err
 	}
 	if b, ok := body.(ledger.IssuerAdded); ok {
-		_, err := a.Issuer(b)
-		return err
+		if _, err := a.Issuer(b); err != nil {
+			return err
+		}
+		return tx.judgeLine(b)
 	}
 	if _, err = a.After(body); err != nil {
 		return err
@@ -55,6 +57,20 @@ func (tx *Tx) judgeAnchored(body ledger.Body) error {
 	if _, ok := body.(ledger.LedgerKeyChanged); ok {
 		// The checkpoint over this entry is signed with the new key.
 		tx.batch.tail.signer = nil
+	}
+	return nil
+}
+
+// judgeLine refuses an issuer whose line is for something else.
+func (tx *Tx) judgeLine(b ledger.IssuerAdded) error {
+	known, err := tx.Issuers(tx.ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range known {
+		if ledger.LineOf(i.Name) == ledger.LineOf(b.Name) && i.Use != b.Use {
+			return fmt.Errorf("issuer %q is for %s and issuer %q of its line is for %s: give it another name", b.Name, b.Use, i.Name, i.Use)
+		}
 	}
 	return nil
 }
