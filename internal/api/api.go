@@ -32,6 +32,7 @@ type Authority interface {
 	Invites(context.Context) ([]authority.Invite, error)
 	Groups(context.Context) ([]authority.Group, error)
 	Issuers(context.Context) ([]authority.Issuer, error)
+	Profiles(context.Context) ([]authority.Profile, error)
 	Head(context.Context) (authority.Head, error)
 	Verify(context.Context) (authority.Verification, error)
 }

@@ -188,6 +188,11 @@ func (c *Client) Issuers(ctx context.Context) ([]authority.Issuer, error) {
 	return get[[]authority.Issuer](ctx, c, "/v1/issuers")
 }
 
+// Profiles returns the profiles that are in force.
+func (c *Client) Profiles(ctx context.Context) ([]authority.Profile, error) {
+	return get[[]authority.Profile](ctx, c, "/v1/profiles")
+}
+
 // Head returns the ledger's newest checkpoint.
 func (c *Client) Head(ctx context.Context) (authority.Head, error) {
 	return get[authority.Head](ctx, c, "/v1/head")

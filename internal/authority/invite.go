@@ -43,7 +43,7 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 	if err := place(r.Name, viaInvite); err != nil {
 		return Invitation{}, err
 	}
-	p, ttl, err := inviteTerms(r)
+	p, ttl, err := s.inviteTerms(r)
 	if err != nil {
 		return Invitation{}, err
 	}
@@ -67,8 +67,8 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 	return Invitation{Code: code.String(), Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires}, nil
 }
 
-func inviteTerms(r InviteRequest) (profile.Profile, time.Duration, error) {
-	p, err := findProfile(r.Profile)
+func (s *Service) inviteTerms(r InviteRequest) (profile.Profile, time.Duration, error) {
+	p, err := s.findProfile(r.Profile)
 	if err != nil {
 		return p, 0, err
 	}

@@ -80,7 +80,7 @@ func (s *Service) draft(want decision) (*draft, error) {
 	if err := place(want.name, want.via); err != nil {
 		return nil, err
 	}
-	p, err := findProfile(want.profile)
+	p, err := s.profileFor(want)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (s *Service) draft(want decision) (*draft, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeWeakKey, Msg: err.Error()}
 	}
-	by, err := s.issuerFor(p.Usage())
+	by, err := s.issuerFor(p)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +96,12 @@ func (s *Service) draft(want decision) (*draft, error) {
 		ID: s.domain.ID(want.name), DNSNames: want.dns, IPs: want.ips,
 		PublicKey: pub, Now: s.now(), Lifetime: want.lifetime, Issuer: by.Certificate,
 	}}
+	d.request.Shard, d.request.Pointers = s.shardFor(by)
 	template, err := p.Template(d.request)
-	if err != nil {
+	switch {
+	case errors.Is(err, profile.ErrWeakKey):
+		return nil, &Error{Code: CodeWeakKey, Msg: err.Error()}
+	case err != nil:
 		return nil, badRequest(err)
 	}
 	if d.cert, err = rehearse(template, by); err != nil {
@@ -109,8 +113,17 @@ func (s *Service) draft(want decision) (*draft, error) {
 	return d, d.describe(want)
 }
 
-func findProfile(name string) (profile.Profile, error) {
-	p, err := profile.Builtin(name)
+// profileFor returns the profile of a decision. The server's own certificates
+// keep to the built-in one, so that no configuration can lock its owner out.
+func (s *Service) profileFor(want decision) (profile.Profile, error) {
+	if want.via == viaSelf {
+		return profile.Builtin(want.profile)
+	}
+	return s.findProfile(want.profile)
+}
+
+func (s *Service) findProfile(name string) (profile.Profile, error) {
+	p, err := s.policy.Load().Profiles.Find(name)
 	if errors.Is(err, profile.ErrUnknown) {
 		return p, &Error{Code: CodeUnknownProfile, Msg: err.Error()}
 	}
@@ -164,8 +177,8 @@ func (s *Service) finish(ctx context.Context, d *draft) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	if err := d.profile.CheckFields(c, d.request); err != nil {
-		return Issued{}, fmt.Errorf("the signed certificate is withheld: %w", err)
+	if hash := ledger.Hash(sha256.Sum256(c.RawTBSCertificate)); hash != d.body.TBS {
+		return Issued{}, errors.New("the signed certificate is withheld: it is not the one that the ledger holds")
 	}
 	s.keep(ctx, d.body, c.Raw)
 	return s.handOut(d.body, c.Raw, d.issuer)

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -21,24 +22,28 @@ type issuer struct {
 	key crypto.Signer
 	// understudy is made at the first use, for RSA takes its time.
 	understudy func() (understudy, error)
+	shards     shardCounter
 }
 
-// An understudy is a throw-away key of the issuer's kind, and the issuer's
-// certificate as if it were that key's: what they sign has the very bytes that
-// the issuer will sign, and the signature is worth nothing.
+// An understudy lends its signature to certificates that are to be looked at
+// before the issuer signs. A throw-away key of the issuer's kind made it, once,
+// under a text that is no certificate: it is of the right form and worth nothing.
 type understudy struct {
-	crypto.Signer
-	stage *x509.Certificate
+	profile.Signature
+	worthless []byte
 }
 
 func newUnderstudy(of *x509.Certificate) (understudy, error) {
+	how, err := profile.SignatureOf(of)
+	if err != nil {
+		return understudy{}, err
+	}
 	throwAway, err := keys.Like(of.PublicKey)
 	if err != nil {
 		return understudy{}, err
 	}
-	stage := *of
-	stage.PublicKey = throwAway.Public()
-	return understudy{throwAway, &stage}, nil
+	signature, err := crypto.SignMessage(throwAway, rand.Reader, []byte("postern rehearsal"), how.Hash())
+	return understudy{how, signature}, err
 }
 
 // loadIssuers reads the keys of the issuers that the ledger trusts.
@@ -81,16 +86,20 @@ func useOf(u profile.Usage) ledger.Use {
 	return ledger.UseClients
 }
 
-// issuerFor returns the newest issuer for a usage that is trusted now.
-func (s *Service) issuerFor(u profile.Usage) (*issuer, error) {
-	distrusted := map[ledger.KeyID]bool{}
+// issuerFor returns the newest issuer that a profile names, or of its usage,
+// that is trusted now.
+func (s *Service) issuerFor(p profile.Profile) (*issuer, error) {
+	use, distrusted := useOf(p.Usage()), map[ledger.KeyID]bool{}
 	for _, k := range s.roster.Issuers() {
 		distrusted[k.KeyID] = k.Distrusted
 	}
 	for n := len(s.issuers) - 1; n >= 0; n-- {
-		if i := s.issuers[n]; i.Use == useOf(u) && !distrusted[i.KeyID] {
+		if i := s.issuers[n]; i.Use == use && p.Signs(i.Name) && !distrusted[i.KeyID] {
 			return i, nil
 		}
 	}
-	return nil, fmt.Errorf("no issuer for %s is trusted: add one with 'postern issuer rotate'", useOf(u))
+	if p.Issuer() != "" {
+		return nil, fmt.Errorf("profile %s is bound to the issuer %q, and no issuer for %s of that name is trusted: add one with 'postern issuer rotate'", p.Name(), p.Issuer(), use)
+	}
+	return nil, fmt.Errorf("no issuer for %s is trusted: add one with 'postern issuer rotate'", use)
 }

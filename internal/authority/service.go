@@ -8,9 +8,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/roster"
 	"github.com/postern-project/postern/internal/store"
 )
@@ -23,6 +25,7 @@ type Options struct {
 	// Roster is the one that the store tells of commits: no certificate is
 	// handed out before it holds it.
 	Roster *roster.Roster
+	Policy Policy
 	Log    *slog.Logger     // nil discards
 	Now    func() time.Time // nil is time.Now
 }
@@ -38,6 +41,39 @@ type Service struct {
 	domain  identity.TrustDomain
 	root    *x509.Certificate
 	issuers []*issuer // fixed when the service is opened
+	policy  atomic.Pointer[Policy]
+}
+
+// A Policy is what an operator declares about certificates. The zero Policy
+// has the built-in profiles, and certificates say nothing about where to ask
+// for their revocation.
+type Policy struct {
+	// Profiles are what is issued by; nil means the built-in ones.
+	Profiles *profile.Set
+	// PublicURL is where revocation lists, OCSP and issuers are served, such
+	// as http://pki.example.com, without a slash at the end; "" prints no
+	// address into certificates.
+	PublicURL string
+}
+
+// Enforce puts a policy in force for what is issued from now on.
+func (s *Service) Enforce(p Policy) {
+	if p.Profiles == nil {
+		builtins := profile.Builtins()
+		p.Profiles = &builtins
+	}
+	s.policy.Store(&p)
+}
+
+// Profiles returns the profiles that are in force.
+func (s *Service) Profiles(context.Context) ([]Profile, error) {
+	all := []Profile{}
+	for _, p := range s.policy.Load().Profiles.All() {
+		all = append(all, Profile{
+			Name: p.Name(), Usage: string(p.Usage()), Lifetime: p.Lifetime(), MaxLifetime: p.MaxLifetime(), Issuer: p.Issuer(), Text: p.String(),
+		})
+	}
+	return all, nil
 }
 
 // Open returns the authority of a data folder whose roster has been loaded
@@ -65,6 +101,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, err
 	}
 	s.issuers = issuers
+	for _, i := range issuers {
+		i.shards.issued.Store(s.roster.Issued(i.KeyID))
+	}
+	s.Enforce(o.Policy)
 	return s, ctx.Err()
 }
 

@@ -1,7 +1,8 @@
 package authority
 
 import (
-	"bytes"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -12,44 +13,46 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/profile"
 )
 
 // sign has the issuer sign the to-be-signed part of rehearsed, which the
-// ledger holds by then. It is the one place where an issuer's key is used. The
-// result is parsed again and has the same to-be-signed bytes, or is an error.
+// ledger holds by then. It is the one place where an issuer's key signs a
+// certificate. The result has the same to-be-signed bytes. A signature by
+// hardware, or by RSA, is verified before it leaves: a fault in either can give
+// the key away.
 func sign(rehearsed *x509.Certificate, by *issuer) (*x509.Certificate, error) {
-	// Everything is taken over as it was encoded: the extensions in their
-	// order, the subject as it stands.
-	template := &x509.Certificate{
-		SerialNumber:       rehearsed.SerialNumber,
-		SignatureAlgorithm: rehearsed.SignatureAlgorithm,
-		RawSubject:         rehearsed.RawSubject,
-		NotBefore:          rehearsed.NotBefore,
-		NotAfter:           rehearsed.NotAfter,
-		ExtraExtensions:    rehearsed.Extensions,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, by.Certificate, rehearsed.PublicKey, by.key)
+	how, err := profile.SignatureOf(by.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("sign with issuer %s: %w", by.Name, err)
 	}
-	c, err := x509.ParseCertificate(der)
+	signature, err := crypto.SignMessage(by.key, rand.Reader, rehearsed.RawTBSCertificate, how.Hash())
 	if err != nil {
 		return nil, fmt.Errorf("sign with issuer %s: %w", by.Name, err)
 	}
-	if !bytes.Equal(c.RawTBSCertificate, rehearsed.RawTBSCertificate) {
-		return nil, fmt.Errorf("sign with issuer %s: what was signed is not what the ledger holds", by.Name)
+	if _, plain := by.key.(*ecdsa.PrivateKey); !plain {
+		if err := by.Certificate.CheckSignature(how.Algorithm, rehearsed.RawTBSCertificate, signature); err != nil {
+			return nil, fmt.Errorf("sign with issuer %s: what came back is not its signature: %w", by.Name, err)
+		}
 	}
-	return c, nil
+	c := *rehearsed
+	c.Signature = signature
+	c.Raw, err = how.Assemble(rehearsed.RawTBSCertificate, signature)
+	return &c, err
 }
 
-// rehearse encodes a certificate with the signature of the issuer's
-// throw-away key. Its to-be-signed part is final.
+// rehearse encodes a certificate with a signature that is worth nothing. Its
+// to-be-signed part is final.
 func rehearse(template *x509.Certificate, as *issuer) (*x509.Certificate, error) {
 	u, err := as.understudy()
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, u.stage, template.PublicKey, u.Signer)
+	tbs, err := profile.Encode(template, as.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("encode certificate: %w", err)
+	}
+	der, err := u.Assemble(tbs, u.worthless)
 	if err != nil {
 		return nil, fmt.Errorf("encode certificate: %w", err)
 	}

@@ -163,6 +163,17 @@ type CertificateFilter struct {
 	Limit  int           `json:"limit,omitempty"` // zero: 1000
 }
 
+// A Profile is one kind of certificate that is issued.
+type Profile struct {
+	Name        string        `json:"name"`
+	Usage       string        `json:"usage"` // client or server
+	Lifetime    time.Duration `json:"lifetime"`
+	MaxLifetime time.Duration `json:"max_lifetime"`
+	Issuer      string        `json:"issuer,omitempty"` // "" is the newest for the usage
+	// Text is the profile as it is written in postern.yaml.
+	Text string `json:"text"`
+}
+
 // A Head is the ledger's newest checkpoint.
 type Head struct {
 	TrustDomain string      `json:"trust_domain"`

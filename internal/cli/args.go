@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -112,12 +112,24 @@ func oneOf(what, word string, offered []string) error {
 	return usage(hint, "%q is no %s", word, what)
 }
 
-// parseProfile reads the profile that was typed; "" is the default one.
-func parseProfile(word string, offered []string) (profile.Profile, error) {
-	if word != "" && !slices.Contains(offered, word) {
-		return profile.Profile{}, oneOf("profile", word, offered)
+// findProfile returns the profile that was typed, of those that the authority
+// has; "" is the default one.
+func findProfile(ctx context.Context, auth api.Authority, word string) (authority.Profile, error) {
+	all, err := auth.Profiles(ctx)
+	if err != nil {
+		return authority.Profile{}, err
 	}
-	return profile.Builtin(word)
+	names := make([]string, len(all))
+	for i, p := range all {
+		if p.Name == cmp.Or(word, profile.Default) {
+			return p, nil
+		}
+		names[i] = p.Name
+	}
+	if len(all) == 0 { // the configuration is wrong, and issuing says how
+		return authority.Profile{MaxLifetime: profile.MaxLifetime}, nil
+	}
+	return authority.Profile{}, oneOf("profile", word, names)
 }
 
 // unknown adds the name that was probably meant to a not-found error.

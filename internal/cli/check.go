@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,21 +16,54 @@ import (
 )
 
 func newCheck(a *app) *cobra.Command {
-	return &cobra.Command{
+	var print bool
+	c := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Say what is wrong with postern.yaml",
 		Long: `Read the configuration as 'postern up' would and say everything that is wrong
 with it, and what is allowed but hardly meant. Groups are looked up in the data
-folder when there is one.`,
+folder when there is one. --print writes the profiles that are in force, the
+built-in ones among them, as they can stand in postern.yaml.`,
 		Args: arguments(0, 1, "", ""),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := cmp.Or(a.configFlag, defaultConfig)
 			if len(args) == 1 {
 				file = args[0]
 			}
+			if print {
+				return a.printProfiles(file, len(args) == 1 || a.configFlag != "")
+			}
 			return a.check(c.Context(), file)
 		},
 	}
+	c.Flags().BoolVar(&print, "print", false, "write the profiles in force, with every key")
+	return c
+}
+
+// printProfiles writes the profiles of a configuration; without a file those
+// that are built in.
+func (a *app) printProfiles(file string, named bool) error {
+	conf, _, err := config.Load(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		conf = config.Default()
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(errors.New("there is no "+file), "without a name, the built-in profiles are written")
+	case err != nil:
+		return err
+	}
+	texts := map[string]string{}
+	for _, p := range conf.Profiles.All() {
+		texts[p.Name()] = p.String()
+	}
+	return a.show(texts, func(w io.Writer) {
+		say(w, "profiles:")
+		for _, p := range conf.Profiles.All() {
+			for line := range strings.Lines(p.String()) {
+				io.WriteString(w, "  "+line)
+			}
+		}
+	})
 }
 
 // finding is one line of 'check --json'.

@@ -28,8 +28,9 @@ type House struct {
 
 // HouseOptions say how a data folder is opened.
 type HouseOptions struct {
-	Log *slog.Logger     // nil discards
-	Now func() time.Time // nil is time.Now
+	Log    *slog.Logger     // nil discards
+	Now    func() time.Time // nil is time.Now
+	Policy authority.Policy
 }
 
 // OpenHouse opens the data folder that lock holds, which becomes the house's:
@@ -58,7 +59,7 @@ func (h *House) open(ctx context.Context, o HouseOptions) error {
 		return err
 	}
 	var err error
-	h.Authority, err = authority.Open(ctx, authority.Options{Dir: h.Dir, Store: h.Store, Roster: h.Roster, Log: o.Log, Now: o.Now})
+	h.Authority, err = authority.Open(ctx, authority.Options{Dir: h.Dir, Store: h.Store, Roster: h.Roster, Policy: o.Policy, Log: o.Log, Now: o.Now})
 	return err
 }
 

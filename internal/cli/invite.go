@@ -15,6 +15,7 @@ import (
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/invite"
+	"github.com/postern-project/postern/internal/profile"
 )
 
 func newInvite(a *app) *cobra.Command {
@@ -37,12 +38,6 @@ for 15 minutes, and for 24 hours with --profile service.`,
 			if q.Name, err = parseName(args[0]); err != nil {
 				return err
 			}
-			if q.Profile == "server" {
-				return usage("use 'postern issue --profile server' with --dns", "an invitation holds no host names, so it gives no server certificate")
-			}
-			if _, err = parseProfile(q.Profile, invitable); err != nil {
-				return err
-			}
 			if q.Group, err = parseGroup(group); err != nil {
 				return err
 			}
@@ -50,16 +45,13 @@ for 15 minutes, and for 24 hours with --profile service.`,
 			return a.invite(c.Context(), q, !noWait && !a.json)
 		},
 	}
-	c.Flags().StringVar(&q.Profile, "profile", "", "what kind of certificate, `PROFILE`: device, service or admin (default device)")
+	c.Flags().StringVar(&q.Profile, "profile", "", "what kind of certificate, `PROFILE`: device, service, admin or one of postern.yaml (default device)")
 	c.Flags().Var(&ttl, "ttl", "how long the link is good, such as 15m, 24h or 7d")
 	c.Flags().StringVar(&group, "group", "", "the `GROUP` that NAME joins when the link is used")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the link is used")
-	c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(invitable, cobra.ShellCompDirectiveNoFileComp))
+	c.RegisterFlagCompletionFunc("profile", a.completeProfiles)
 	return c
 }
-
-// invitable are the profiles that an invitation can give.
-var invitable = []string{"device", "service", "admin"}
 
 func (a *app) invite(ctx context.Context, q authority.InviteRequest, wait bool) error {
 	auth, done, err := a.open(ctx)
@@ -67,6 +59,13 @@ func (a *app) invite(ctx context.Context, q authority.InviteRequest, wait bool) 
 		return err
 	}
 	defer done()
+	p, err := findProfile(ctx, auth, q.Profile)
+	if err != nil {
+		return err
+	}
+	if p.Usage == string(profile.Server) {
+		return usage("use 'postern issue --profile "+p.Name+"' with --dns", "an invitation holds no host names, so it gives no server certificate")
+	}
 	base, running, err := a.publicURL(ctx, auth)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ where it is used is better: see 'postern invite' and 'postern sign'.`,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.issue(c.Context(), args[0], f) },
 	}
-	f.register(c)
+	f.register(a, c)
 	c.Flags().StringVar(&f.out, "out", "", "the folder `DIR` for the files (default NAME, with - for /)")
 	c.Flags().StringVar(&f.key, "key", "", "the `KIND` of key: ecdsa-p256, ecdsa-p384 or rsa-3072 (default ecdsa-p256)")
 	c.Flags().BoolVar(&f.p12, "p12", false, "write identity.p12 as well, for phones and browsers")
@@ -66,6 +66,9 @@ func (a *app) issue(ctx context.Context, name string, f issuing) error {
 		return err
 	}
 	defer done()
+	if err := fitsProfile(ctx, auth, q); err != nil {
+		return err
+	}
 	key, err := keys.Generate(kind)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func (a *app) open(ctx context.Context) (api.Authority, func(), error) {
 	case client != nil:
 		return client, func() { client.Close() }, nil
 	}
-	h, err := OpenHouse(ctx, lock, HouseOptions{Log: a.log(slog.LevelWarn), Now: a.Now})
+	h, err := OpenHouse(ctx, lock, HouseOptions{Log: a.log(slog.LevelWarn), Now: a.Now, Policy: a.policy()})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,7 +35,7 @@ and its issuer are printed as PEM, or written to the file that --out names.`,
 			return a.sign(c.Context(), args[0], args[1], q, out)
 		},
 	}
-	q.register(c)
+	q.register(a, c)
 	c.Flags().StringVar(&out, "out", "", "write the certificate to `FILE`")
 	return c
 }
@@ -55,6 +55,9 @@ func (a *app) sign(ctx context.Context, name, path string, flags certificateFlag
 		return err
 	}
 	defer done()
+	if err := fitsProfile(ctx, auth, q); err != nil {
+		return err
+	}
 	issued, err := auth.Issue(ctx, q)
 	if err != nil {
 		return err

@@ -97,7 +97,7 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	if err := a.foundIfNew(ctx, conf); err != nil {
 		return err
 	}
-	house, err := OpenHouse(ctx, lock, HouseOptions{Log: log, Now: a.Now})
+	house, err := OpenHouse(ctx, lock, HouseOptions{Log: log, Now: a.Now, Policy: policyOf(conf)})
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 		nextDoors.closeUnless(oldDoors)
 		return err
 	}
+	s.house.Authority.Enforce(policyOf(conf))
 	s.inUse.Store(&conf)
 	s.level.Set(conf.Log.Level)
 	s.move(oldDoors, nextDoors)

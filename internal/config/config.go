@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/keys"
+	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/rule"
 	"github.com/postern-project/postern/internal/telemetry"
 )
@@ -38,6 +41,8 @@ type Config struct {
 	Sites   []Site  // sorted by Host
 	Metrics Address // zero: none
 	Log     Log
+	// Profiles are the built-in ones with those of the file.
+	Profiles profile.Set
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 
@@ -49,6 +54,24 @@ type Config struct {
 type Public struct {
 	Host   string  // canonical; "" for none
 	Listen Address // zero when only Host is used
+	// HTTP is where revocation lists, OCSP and issuers are served without TLS;
+	// zero for nowhere.
+	HTTP Address
+	// URL is the address that others reach HTTP at, when it is not the host at
+	// the port of HTTP; "" when it is.
+	URL string
+}
+
+// PlainURL returns the address that is printed into certificates, for lists,
+// OCSP and issuers: "" while nothing is served without TLS that has a name.
+func (p Public) PlainURL() string {
+	switch {
+	case p.URL != "" || p.HTTP.IsZero() || p.Host == "":
+		return p.URL
+	case p.HTTP.Port == 80:
+		return "http://" + p.Host
+	}
+	return "http://" + net.JoinHostPort(p.Host, strconv.Itoa(int(p.HTTP.Port)))
 }
 
 // Log says how the log is written.
@@ -80,6 +103,7 @@ func Default() Config {
 		Listen:    []Address{{Port: DefaultPort}},
 		Log:       Log{Format: telemetry.Text, Level: slog.LevelInfo},
 		IssuerKey: keys.ECDSAP256,
+		Profiles:  profile.Builtins(),
 	}
 	c.Public.Listen = c.Listen[0].next()
 	return c

@@ -51,20 +51,20 @@ func Parse(name string, data []byte) (Config, []Warning, error) {
 func (r *reader) config(root ast.Node) Config {
 	c := Default()
 	c.File, c.lines = r.file, r.lines
-	public := false
 	r.section(root, "the configuration", map[string]func(ast.Node){
 		"trust_domain": r.word("trust_domain", func(s string) (err error) {
 			c.TrustDomain, err = identity.ParseTrustDomain(s)
 			return err
 		}),
-		"listen":  func(n ast.Node) { r.listen(n, &c) },
-		"public":  func(n ast.Node) { public = true; c.Public = r.public(n) },
-		"sites":   func(n ast.Node) { c.Sites = r.sites(n) },
-		"metrics": func(n ast.Node) { c.Metrics = r.metrics(n) },
-		"log":     func(n ast.Node) { r.log(n, &c.Log) },
-		"issuers": func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
+		"listen":   func(n ast.Node) { r.listen(n, &c) },
+		"public":   func(n ast.Node) { c.Public = r.public(n) },
+		"sites":    func(n ast.Node) { c.Sites = r.sites(n) },
+		"metrics":  func(n ast.Node) { c.Metrics = r.metrics(n) },
+		"log":      func(n ast.Node) { r.log(n, &c.Log) },
+		"profiles": func(n ast.Node) { c.Profiles = r.profiles(n) },
+		"issuers":  func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
 	})
-	if !public {
+	if c.Public.Host == "" && c.Public.Listen.IsZero() {
 		c.Public.Listen = c.Listen[0].next()
 	}
 	r.publicHostIsNoSite(c)
@@ -95,6 +95,8 @@ func (r *reader) public(n ast.Node) Public {
 	r.section(n, "public", map[string]func(ast.Node){
 		"host":   r.word("host", func(s string) (err error) { p.Host, err = ParseHost(s); return err }),
 		"listen": r.word("listen", func(s string) (err error) { p.Listen, err = ParseAddress(s); return err }),
+		"http":   r.word("http", func(s string) (err error) { p.HTTP, err = ParseAddress(s); return err }),
+		"url":    r.word("url", func(s string) (err error) { p.URL, err = parsePlainURL(s); return err }),
 	})
 	if len(r.pairs(n, "public")) == 0 {
 		r.fail(at(n), "give it a host of its own or a listen address, or leave public out", "public: empty")

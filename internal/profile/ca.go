@@ -72,7 +72,7 @@ func authority(d identity.TrustDomain, what string, pub crypto.PublicKey, now ti
 	}
 	now = now.UTC().Truncate(time.Second)
 	return &x509.Certificate{
-		SerialNumber:          newSerial(),
+		SerialNumber:          newSerial(0),
 		Subject:               pkix.Name{Organization: []string{"Postern"}, CommonName: tail(d.String(), maxCommonName-len(end)) + end},
 		NotBefore:             now.Add(-Backdate),
 		NotAfter:              now.AddDate(years, 0, 0),

@@ -18,7 +18,7 @@ import (
 // more than half are there in all practice.
 const minSerialBits = 64
 
-// The extensions of a leaf: these and no others, each once.
+// The extensions of a leaf: these and no others, each at most once.
 var (
 	oidSubjectKeyID    = asn1.ObjectIdentifier{2, 5, 29, 14}
 	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}
@@ -26,13 +26,18 @@ var (
 	oidBasicConstraint = asn1.ObjectIdentifier{2, 5, 29, 19}
 	oidAuthorityKeyID  = asn1.ObjectIdentifier{2, 5, 29, 35}
 	oidExtKeyUsage     = asn1.ObjectIdentifier{2, 5, 29, 37}
+	oidCRLPoints       = asn1.ObjectIdentifier{2, 5, 29, 31}
+	oidAuthorityInfo   = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 1}
 )
 
-// leafExtensions says which extensions a leaf holds, and which are critical.
-var leafExtensions = []struct {
+type extension struct {
 	oid      asn1.ObjectIdentifier
 	critical bool
-}{
+}
+
+// leafExtensions says which extensions a leaf holds, and which are critical.
+// Those that say where to ask about it are added when there is such a place.
+var leafExtensions = [...]extension{
 	{oidKeyUsage, true}, {oidExtKeyUsage, false}, {oidBasicConstraint, true},
 	{oidSubjectKeyID, false}, {oidAuthorityKeyID, false}, {oidSubjectAltName, false},
 }
@@ -58,20 +63,24 @@ func (p Profile) CheckFields(c *x509.Certificate, r Request) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range []error{
-		checkSerial(c), checkDates(c, from, to), checkSubject(c, r.ID), checkNames(c, r.ID, hosts),
-		checkUsage(c, p.usage), checkKeyIs(c, r.PublicKey), checkIssuer(c, r.Issuer), checkExtensions(c),
-		withinConstraints(c, r.Issuer),
+	for _, lint := range []struct {
+		name  string
+		fault error
+	}{
+		{"serial", checkSerial(c, r.Shard)}, {"dates", checkDates(c, from, to)}, {"subject", checkSubject(c, r.ID)},
+		{"names", checkNames(c, r.ID, hosts)}, {"usage", checkUsage(c, p.usage)}, {"key", checkKeyIs(c, r.PublicKey)},
+		{"issuer", checkIssuer(c, r.Issuer)}, {"extensions", checkExtensions(c, r.Pointers)}, {"pointers", checkPointers(c, r.Pointers)},
+		{"constraints", withinConstraints(c, r.Issuer)},
 	} {
-		if check != nil {
-			return fmt.Errorf("certificate for %s: %w", r.ID, check)
+		if lint.fault != nil {
+			return fmt.Errorf("certificate for %s: lint postern-%s: %w", r.ID, lint.name, lint.fault)
 		}
 	}
 	return nil
 }
 
-func checkSerial(c *x509.Certificate) error {
-	if n := c.SerialNumber; c.Version != 3 || n.Sign() <= 0 || n.BitLen() < minSerialBits || n.BitLen() > 159 {
+func checkSerial(c *x509.Certificate, shard uint32) error {
+	if n := c.SerialNumber; c.Version != 3 || n.Sign() <= 0 || n.BitLen() < minSerialBits || n.BitLen() > 159 || ShardOf(n.Bytes()) != shard {
 		return errors.New("its version or serial number is not as decided")
 	}
 	return nil
@@ -142,11 +151,27 @@ func checkIssuer(c, issuer *x509.Certificate) error {
 	return nil
 }
 
-func checkExtensions(c *x509.Certificate) error {
-	if len(c.Extensions) != len(leafExtensions) {
-		return fmt.Errorf("it holds %d extensions instead of %d", len(c.Extensions), len(leafExtensions))
+// checkPointers compares the addresses in the certificate with those decided.
+func checkPointers(c *x509.Certificate, p Pointers) error {
+	if !slices.Equal(c.CRLDistributionPoints, present(p.CRL)) || !slices.Equal(c.OCSPServer, present(p.OCSP)) ||
+		!slices.Equal(c.IssuingCertificateURL, present(p.Issuer)) {
+		return errors.New("its addresses for revocation and issuer are not as decided")
 	}
-	for _, want := range leafExtensions {
+	return nil
+}
+
+func checkExtensions(c *x509.Certificate, p Pointers) error {
+	wanted := leafExtensions[:]
+	if p.CRL != "" {
+		wanted = append(wanted, extension{oidCRLPoints, false})
+	}
+	if p.OCSP != "" || p.Issuer != "" {
+		wanted = append(wanted, extension{oidAuthorityInfo, false})
+	}
+	if len(c.Extensions) != len(wanted) {
+		return fmt.Errorf("it holds %d extensions instead of %d", len(c.Extensions), len(wanted))
+	}
+	for _, want := range wanted {
 		i := slices.IndexFunc(c.Extensions, func(e pkixExtension) bool { return e.Id.Equal(want.oid) })
 		if i < 0 {
 			return fmt.Errorf("it lacks the extension %s", want.oid)

@@ -18,17 +18,20 @@ import (
 )
 
 func TestBuiltinProfiles(t *testing.T) {
-	for name, want := range map[string]Profile{
-		"device": {"device", Client, 365 * 24 * time.Hour}, "": {"device", Client, 365 * 24 * time.Hour},
-		"service": {"service", Client, 24 * time.Hour}, "server": {"server", Server, 90 * 24 * time.Hour},
-		"admin": {"admin", Client, 90 * 24 * time.Hour},
+	for name, want := range map[string]struct {
+		name     string
+		usage    Usage
+		lifetime time.Duration
+		issuer   string
+	}{
+		"device": {"device", Client, 365 * 24 * time.Hour, "clients"}, "": {"device", Client, 365 * 24 * time.Hour, "clients"},
+		"service": {"service", Client, 24 * time.Hour, "clients"}, "server": {"server", Server, 90 * 24 * time.Hour, "servers"},
+		"admin": {"admin", Client, 90 * 24 * time.Hour, "clients"},
 	} {
 		p, err := Builtin(name)
-		if err != nil || p != want || p.Lifetime() != want.lifetime || p.Name() != want.name {
+		if err != nil || p.Name() != want.name || p.Usage() != want.usage || p.Lifetime() != want.lifetime ||
+			p.MaxLifetime() != want.lifetime || p.before != time.Minute || p.Issuer() != want.issuer {
 			t.Errorf("%q is %+v, %v", name, p, err)
-		}
-		if again, err := New(Spec{p.name, p.usage, p.lifetime}); err != nil || again != p {
-			t.Errorf("%q cannot be specified: %v", name, err)
 		}
 	}
 	if _, err := Builtin("servers"); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "device, service, server, admin") {
@@ -36,18 +39,191 @@ func TestBuiltinProfiles(t *testing.T) {
 	}
 }
 
+// What is printed is the embedded file but for its comment, and reads back.
+func TestBuiltinsArePrintedAsTheyAreWritten(t *testing.T) {
+	var printed string
+	for _, p := range Builtins().All() {
+		printed += p.String()
+	}
+	if _, written, _ := strings.Cut(string(builtinText), "replaces it.\n"); printed != written {
+		t.Errorf("printed:\n%s\nwritten:\n%s", printed, written)
+	}
+}
+
+func TestTheZeroSetIssuesNothing(t *testing.T) {
+	if _, err := (Set{}).Find("device"); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
+	broken := errors.New("line 3 is wrong")
+	if _, err := Refusing(broken).With(Builtins().All()...).Find("device"); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+}
+
+func TestAProfileReplacesTheOneOfItsName(t *testing.T) {
+	short := must(t, Spec{Name: "device", Lifetime: time.Hour})
+	set := Builtins().With(short, must(t, Spec{Name: "kiosk", Lifetime: time.Hour}))
+	if p, err := set.Find(""); err != nil || p.Lifetime() != time.Hour {
+		t.Errorf("%v %v", p, err)
+	}
+	if want := []string{"device", "service", "server", "admin", "kiosk"}; !slices.Equal(set.Names(), want) {
+		t.Errorf("%q", set.Names())
+	}
+	if p, _ := Builtin("device"); p.Lifetime() == time.Hour {
+		t.Error("the built-in profile itself changed")
+	}
+}
+
+func must(t testing.TB, s Spec) Profile {
+	t.Helper()
+	p, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestNewRefuses(t *testing.T) {
+	late := 2 * time.Hour
 	for name, s := range map[string]Spec{
-		"no name":            {Lifetime: time.Hour},
-		"a name in capitals": {Name: "Device", Lifetime: time.Hour},
-		"no lifetime":        {Name: "x"},
-		"a second":           {Name: "x", Lifetime: time.Second},
-		"a thousand days":    {Name: "x", Lifetime: 1000 * 24 * time.Hour},
-		"any usage":          {Name: "x", Lifetime: time.Hour, Usage: "any"},
+		"no name":                          {Lifetime: time.Hour},
+		"a name in capitals":               {Name: "Device", Lifetime: time.Hour},
+		"no lifetime":                      {Name: "x"},
+		"a second":                         {Name: "x", Lifetime: time.Second},
+		"a thousand days":                  {Name: "x", Lifetime: 1000 * 24 * time.Hour},
+		"a maximum below the usual":        {Name: "x", Lifetime: 2 * time.Hour, MaxLifetime: time.Hour},
+		"a maximum of a thousand days":     {Name: "x", Lifetime: time.Hour, MaxLifetime: 1000 * 24 * time.Hour},
+		"any usage":                        {Name: "x", Lifetime: time.Hour, Usage: "any"},
+		"clients that name themselves":     {Name: "x", Lifetime: time.Hour, Usage: Client, Names: ByRequester},
+		"such clients by default":          {Name: "x", Lifetime: time.Hour, Names: ByRequester},
+		"names chosen by somebody":         {Name: "x", Lifetime: time.Hour, Names: "me"},
+		"an empty list of identities":      {Name: "x", Lifetime: time.Hour, Identities: []Subject{}},
+		"an empty list of hosts":           {Name: "x", Lifetime: time.Hour, Usage: Server, Hosts: []HostPattern{}},
+		"hosts for a client":               {Name: "x", Lifetime: time.Hour, Hosts: []HostPattern{{}}},
+		"a beginning two hours before now": {Name: "x", Lifetime: time.Hour, Backdate: &late},
+		"an issuer with a path":            {Name: "x", Lifetime: time.Hour, Issuer: "../root"},
 	} {
 		if p, err := New(s); err == nil {
 			t.Errorf("%s gave %+v", name, p)
 		}
+	}
+}
+
+func TestSetReadsTheLanguage(t *testing.T) {
+	for name, c := range map[string]struct {
+		key    string
+		values []string
+		want   string // in the error; "" for none
+	}{
+		"a usage":                     {"usage", []string{"server"}, ""},
+		"two usages":                  {"usage", []string{"server", "client"}, "one value"},
+		"a lifetime in days":          {"lifetime", []string{"90d"}, ""},
+		"a lifetime in weeks":         {"max_lifetime", []string{"2w"}, ""},
+		"a lifetime in minutes":       {"backdate", []string{"5m"}, ""},
+		"half a second":               {"backdate", []string{"500ms"}, "whole seconds"},
+		"a negative one":              {"lifetime", []string{"-1h"}, "365d"},
+		"more days than time has":     {"lifetime", []string{"99999999999d"}, "365d"},
+		"no number":                   {"lifetime", []string{"d"}, "365d"},
+		"kinds of keys":               {"keys", []string{"ecdsa-p256", "rsa-3072"}, ""},
+		"a kind that is not used":     {"keys", []string{"ed25519"}, "use ecdsa-p256"},
+		"names and all below them":    {"identities", []string{"ben", "services/checkout"}, ""},
+		"a bad name":                  {"identities", []string{"Ben/../root"}, "name"},
+		"host patterns":               {"hosts", []string{"*.example.com", "10.0.0.0/8", "::1", "pw.example.com", "any"}, ""},
+		"a star in the middle":        {"hosts", []string{"a.*.com"}, "host name"},
+		"a key that is not there":     {"subject", []string{"x"}, "use usage"},
+		"an empty list of identities": {"identities", nil, ""},
+	} {
+		var s Spec
+		err := s.Set(c.key, c.values)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Whatever is accepted prints in the same language and reads back the same.
+func FuzzSet(f *testing.F) {
+	f.Add("hosts", "*.example.com")
+	f.Add("lifetime", "36h30m")
+	f.Add("identities", "ben/phone")
+	f.Add("keys", "rsa-4096")
+	f.Fuzz(func(t *testing.T, key, value string) {
+		s := Spec{Name: "x", Usage: Server, Lifetime: time.Hour, MaxLifetime: MaxLifetime}
+		if s.Set(key, []string{value}) != nil {
+			return
+		}
+		p, err := New(s)
+		if err != nil {
+			return
+		}
+		again := Spec{Name: "x"}
+		for line := range strings.Lines(p.String()) {
+			key, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
+			if !ok {
+				continue
+			}
+			var values []string
+			for v := range strings.SplitSeq(strings.Trim(value, "[]"), ", ") {
+				values = append(values, strings.Trim(v, `"`))
+			}
+			if err := again.Set(key, values); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+		}
+		if q, err := New(again); err != nil || q.String() != p.String() {
+			t.Errorf("%v became %v, %v", p, q, err)
+		}
+	})
+}
+
+// A profile limits who and what gets its certificates, and with which keys.
+func TestProfilesLimitWhatIsCertified(t *testing.T) {
+	h := newHouse(t, "example.com")
+	web := trustDomain(t, "example.com").ID(name(t, "web"))
+	spec := func(set map[string][]string) Profile {
+		s := Spec{Name: "x", Usage: Server, Lifetime: time.Hour}
+		for key, values := range set {
+			if err := s.Set(key, values); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return must(t, s)
+	}
+	for name, c := range map[string]struct {
+		p    Profile
+		want string // in the error; "" for none
+	}{
+		"anything goes":               {spec(nil), ""},
+		"another identity":            {spec(map[string][]string{"identities": {"ben", "web/x"}}), "is not for web"},
+		"an identity by one above it": {spec(map[string][]string{"identities": {"web"}}), ""},
+		"another host":                {spec(map[string][]string{"hosts": {"a.example.com"}}), "is not for pw.example.com"},
+		"the host itself":             {spec(map[string][]string{"hosts": {"pw.example.com", "10.0.0.0/8"}}), ""},
+		"any host below":              {spec(map[string][]string{"hosts": {"*.example.com", "10.0.0.0/8"}}), ""},
+		"addresses only":              {spec(map[string][]string{"hosts": {"10.0.0.0/8"}}), "is not for pw.example.com"},
+		"an address out of the range": {spec(map[string][]string{"hosts": {"*.example.com", "10.0.0.0/24"}}), "is not for 10.0.1.1"},
+		"another kind of key":         {spec(map[string][]string{"keys": {"rsa-3072", "ecdsa-p384"}}), "rsa-3072, ecdsa-p384"},
+	} {
+		_, r := request(t, h, Server)
+		r.ID = web
+		r.IPs = []netip.Addr{netip.MustParseAddr("10.0.1.1")}
+		_, err := c.p.Template(r)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestIssuersSignByNameOrLine(t *testing.T) {
+	for issuer, want := range map[string]bool{
+		"clients-1": true, "clients-12": true, "clients": true, "servers-1": false, "clients-": false, "clients-old": false, "clients-1-2": false,
+	} {
+		if got := must(t, Spec{Name: "x", Lifetime: time.Hour, Issuer: "clients"}).Signs(issuer); got != want {
+			t.Errorf("a profile of the line clients is signed by %s: %t", issuer, got)
+		}
+	}
+	exact := must(t, Spec{Name: "x", Lifetime: time.Hour, Issuer: "clients-1"})
+	if !exact.Signs("clients-1") || exact.Signs("clients-2") || exact.Signs("clients-12") {
+		t.Error("a profile of clients-1 is signed by another")
 	}
 }
 
@@ -182,11 +358,24 @@ func TestDates(t *testing.T) {
 func TestSerialNumbersDoNotRepeat(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
-		n := newSerial()
+		n := newSerial(0)
 		if n.Sign() <= 0 || n.BitLen() > 127 || seen[n.String()] {
 			t.Fatalf("serial number %x", n)
 		}
 		seen[n.String()] = true
+	}
+}
+
+// A serial number tells its shard and keeps its 127 random bits.
+func TestSerialNumbersTellTheirShard(t *testing.T) {
+	for _, shard := range []uint32{0, 1, 127, 128, 255, 256, 70_000, 1<<31 - 1} {
+		n := newSerial(shard)
+		if got := ShardOf(n.Bytes()); got != shard || n.BitLen() > 159 {
+			t.Errorf("shard %d: serial %x tells %d", shard, n, got)
+		}
+		if random := new(big.Int).Rsh(n, 127); shard != 0 && random.Int64() != int64(shard)<<1 {
+			t.Errorf("shard %d: %x stands before the random bits", shard, random)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	encodingasn1 "encoding/asn1"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
@@ -32,15 +33,27 @@ type Request struct {
 	IPs       []netip.Addr
 	PublicKey crypto.PublicKey
 	Now       time.Time
-	Lifetime  time.Duration // zero is the profile's; never longer than it
+	Lifetime  time.Duration // zero is the profile's; never longer than its longest
 	Issuer    *x509.Certificate
+	// Shard is the revocation list that will name the certificate if it is
+	// revoked. It is a part of the serial number.
+	Shard uint32
+	// Pointers are printed into the certificate.
+	Pointers Pointers
 }
+
+// Pointers are the addresses where others learn about a certificate's
+// revocation and issuer. Empty ones are left out.
+type Pointers struct{ CRL, OCSP, Issuer string }
 
 // Template returns the certificate that r asks for, all but the signature: a
 // fresh serial number of 127 random bits, valid from a minute before r.Now,
 // never past its issuer.
 func (p Profile) Template(r Request) (*x509.Certificate, error) {
 	if err := CheckKey(r.PublicKey); err != nil {
+		return nil, err
+	}
+	if err := p.allows(r.PublicKey); err != nil {
 		return nil, err
 	}
 	hosts, err := p.hosts(r)
@@ -56,7 +69,7 @@ func (p Profile) Template(r Request) (*x509.Certificate, error) {
 		return nil, err
 	}
 	c := &x509.Certificate{
-		SerialNumber:          newSerial(),
+		SerialNumber:          newSerial(r.Shard),
 		Subject:               pkix.Name{CommonName: CommonName(r.ID.Name())},
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
@@ -68,6 +81,9 @@ func (p Profile) Template(r Request) (*x509.Certificate, error) {
 		URIs:                  []*url.URL{r.ID.URL()},
 		DNSNames:              hosts.DNSNames,
 		IPAddresses:           netIPs(hosts.IPs),
+		CRLDistributionPoints: present(r.Pointers.CRL),
+		OCSPServer:            present(r.Pointers.OCSP),
+		IssuingCertificateURL: present(r.Pointers.Issuer),
 		PublicKey:             r.PublicKey,
 	}
 	return c, withinConstraints(c, r.Issuer)
@@ -83,6 +99,9 @@ func (p Profile) hosts(r Request) (Hosts, error) {
 	case r.Issuer == nil || !r.Issuer.IsCA:
 		return Hosts{}, errors.New("a certificate needs an issuer")
 	}
+	if err := p.admits(r.ID); err != nil {
+		return Hosts{}, err
+	}
 	h, err := ParseHosts(r.DNSNames, r.IPs)
 	if err != nil {
 		return Hosts{}, err
@@ -93,7 +112,7 @@ func (p Profile) hosts(r Request) (Hosts, error) {
 	case p.usage != Server && some:
 		return Hosts{}, fmt.Errorf("a certificate of profile %s is for a client and holds no host names or addresses: leave them out, or use profile server", p.name)
 	}
-	return h, nil
+	return h, p.covers(h)
 }
 
 // validity returns the dates that r gets, in whole seconds.
@@ -102,13 +121,13 @@ func (p Profile) validity(r Request) (from, to time.Time, err error) {
 	switch {
 	case r.Lifetime != 0 && r.Lifetime < MinLifetime:
 		return from, to, fmt.Errorf("a lifetime of %s is shorter than %s", r.Lifetime, MinLifetime)
-	case r.Lifetime > life:
-		return from, to, fmt.Errorf("a lifetime of %s is longer than the %s of profile %s", r.Lifetime, life, p.name)
+	case r.Lifetime > p.maxLifetime:
+		return from, to, fmt.Errorf("a lifetime of %s is longer than the %s of profile %s", r.Lifetime, p.maxLifetime, p.name)
 	case r.Lifetime != 0:
 		life = r.Lifetime
 	}
 	now := r.Now.UTC().Truncate(time.Second)
-	from, to = now.Add(-Backdate), now.Add(life)
+	from, to = now.Add(-p.before), now.Add(life)
 	if from.Before(r.Issuer.NotBefore) {
 		from = r.Issuer.NotBefore
 	}
@@ -162,18 +181,41 @@ func keyID(spki []byte) ([]byte, error) {
 	return sum[:20], nil
 }
 
-// newSerial draws a positive serial number of 127 random bits; RFC 5280
-// section 4.1.2.2 allows up to 159.
-func newSerial() *big.Int {
-	var b [16]byte
+// serialRandom is how many bytes of a serial number are random.
+const serialRandom = 16
+
+// newSerial draws a positive serial number of 127 random bits, after the
+// number of the shard unless that is zero; RFC 5280 section 4.1.2.2 allows up to
+// 159 bits.
+func newSerial(shard uint32) *big.Int {
+	b := binary.BigEndian.AppendUint32(nil, shard&(1<<31-1))
 	for {
-		rand.Read(b[:])
-		b[0] &= 0x7f
+		b = b[:4+serialRandom]
+		rand.Read(b[4:])
+		b[4] &= 0x7f
 		// Seven of eight bytes zero would be a broken generator, not chance.
-		if n := new(big.Int).SetBytes(b[:]); n.BitLen() > 64 {
+		if n := new(big.Int).SetBytes(b); n.BitLen() > 64 {
 			return n
 		}
 	}
+}
+
+// ShardOf returns the shard that a serial number names: what stands before its
+// sixteen random bytes. The argument is its big-endian bytes without leading
+// zeros.
+func ShardOf(serial []byte) uint32 {
+	var shard uint32
+	for i := range max(0, len(serial)-serialRandom) {
+		shard = shard<<8 | uint32(serial[i])
+	}
+	return shard
+}
+
+func present(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 func netIPs(addrs []netip.Addr) []net.IP {

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"slices"
+	"time"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
@@ -20,7 +21,7 @@ func (r *Roster) commit(p *plan, entries []ledger.Entry) Change {
 			r.issue(p, b)
 		case ledger.CertificatesRevoked:
 			for _, ref := range b.Certificates {
-				r.revoke(p, ref, newMark(b.Reason, e.At))
+				r.revoke(p, ref, newMark(b.Reason, e.At), e.At)
 			}
 			change.Certificates = append(change.Certificates, b.Certificates...)
 			if !b.Name.IsZero() {
@@ -56,16 +57,19 @@ func (r *Roster) issue(p *plan, b ledger.CertificateIssued) {
 		m = void
 	}
 	r.certificates.add(b.TBS, b.Serial, r.names.enter(b.Name), issuer, profile, m)
+	r.published.countIssued(issuer)
 }
 
 // revoke marks a certificate that plan has found. The first reason stays.
-func (r *Roster) revoke(p *plan, ref ledger.Ref, m mark) {
-	_, c, ok := r.certificates.find(p.trust.byKey[ref.Issuer], ref.Serial)
+func (r *Roster) revoke(p *plan, ref ledger.Ref, m mark, at time.Time) {
+	issuer := p.trust.byKey[ref.Issuer]
+	item, c, ok := r.certificates.find(issuer, ref.Serial)
 	if !ok {
 		return
 	}
 	if old := mark(c.mark.Load()); !old.revoked() {
 		c.mark.Store(uint32(old | m))
+		r.published.enter(issuer, ref.Serial, item, at)
 	}
 }
 

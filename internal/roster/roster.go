@@ -32,6 +32,7 @@ type Roster struct {
 	names        names
 	words        words // profiles
 	accounts     accounts
+	published    published
 
 	mu       sync.Mutex // held by Apply; guards the writers' side of the above and groups
 	members  map[uint32][]identity.Group
@@ -77,6 +78,7 @@ func New() *Roster {
 	r.trust.Store(&trust{})
 	r.certificates.init()
 	r.names.init()
+	r.published.init()
 	return r
 }
 

@@ -1,0 +1,25 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/profile"
+)
+
+// policyOf returns what a configuration says of certificates.
+func policyOf(c config.Config) authority.Policy {
+	return authority.Policy{Profiles: &c.Profiles, PublicURL: c.Public.PlainURL()}
+}
+
+// policy reads it from the file. A file that is wrong keeps nobody from
+// looking and revoking: only issuing says what is wrong with it.
+func (a *app) policy() authority.Policy {
+	c, _, err := a.config()
+	if err != nil {
+		none := profile.Refusing(fmt.Errorf("nothing is issued while the configuration is wrong: %w", err))
+		return authority.Policy{Profiles: &none}
+	}
+	return policyOf(c)
+}
