@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,9 @@ type conn struct {
 	presented []*x509.Certificate
 
 	credential atomic.Pointer[credential]
-	asked      atomic.Bool // set before the first request is judged
+	asked      atomic.Bool                 // set before the first request is judged
+	silent     atomic.Bool                 // nothing of any application is written any more
+	bell       atomic.Pointer[http.Server] // set for HTTP/2
 	stall      stall
 
 	mu     sync.Mutex // guards cancel and over
@@ -104,10 +107,7 @@ func (c *conn) cut(why error) bool {
 	}
 	c.g.index.remove(c)
 	c.g.crowd.leave(c)
-	if t, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
-		t.SetLinger(0)
-	}
-	c.Conn.Close()
+	c.reset()
 	return true
 }
 
@@ -151,6 +151,9 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // Write writes b with a deadline that is at least half a stall away.
 func (c *conn) Write(b []byte) (int, error) {
+	if c.silent.Load() && c.bell.Load() == nil {
+		return 0, c.why()
+	}
 	now, limit := time.Now().UnixNano(), int64(c.g.limits.Stall)
 	if c.stall.armed.Load()-now < limit/2 {
 		next := now + limit

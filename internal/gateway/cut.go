@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/postern-project/postern/internal/refusal"
@@ -12,11 +14,13 @@ import (
 // here. The roster calls it before the change is acknowledged to whoever made
 // it, so a revocation that has returned has cut.
 func (g *Gateway) follow(ch roster.Change) {
+	var revoked []sentence
 	for _, ref := range ch.Certificates {
 		for _, c := range g.index.ref(ref) {
-			g.cut(c, refusal.Revoked, "its certificate was revoked")
+			revoked = append(revoked, sentence{c, refusal.Revoked, "its certificate was revoked"})
 		}
 	}
+	g.execute(revoked)
 	for _, n := range ch.Names {
 		g.reconsider(g.index.name(n), "the standing or the groups of "+n.String()+" changed")
 	}
@@ -30,67 +34,81 @@ func (g *Gateway) follow(ch roster.Change) {
 }
 
 // reconsider judges connections anew and cuts those that may not stay. One on
-// which nothing was asked yet is judged by its first request.
+// which nothing was asked yet is judged by its first request. Whom the roster
+// turns away goes first: to ask it is quick, and to verify many chains is not.
 func (g *Gateway) reconsider(conns []*conn, occasion string) {
+	conns = slices.DeleteFunc(conns, func(c *conn) bool { return !c.asked.Load() })
 	now, t := g.now(), g.table.Load()
-	for _, c := range conns {
-		if !c.asked.Load() {
-			continue
+	g.condemn(conns, func(c *conn) (refusal.Code, string) {
+		cr := c.credential.Load()
+		if d := t.of(c); d == nil || d.public || cr == nil || d.site.List.AdmitsStrangers() {
+			return "", ""
 		}
+		return g.standing(cr).code, occasion
+	})
+	g.condemn(conns, func(c *conn) (refusal.Code, string) {
 		d := t.of(c)
 		switch {
+		case c.silent.Load():
+			return "", ""
 		case d == nil:
-			g.cut(c, refusal.UnknownHost, "the site is gone")
+			return refusal.UnknownHost, "the site is gone"
 		case d.public:
+			return "", ""
 		case c.version < d.version():
-			g.cut(c, refusal.BadRequest, "the site now wants a newer TLS than the connection has")
-		default:
-			if v := g.judge(c, d.site.List, now); v.code != "" {
-				g.cut(c, v.code, occasion)
-			}
+			return refusal.BadRequest, "the site now wants a newer TLS than the connection has"
 		}
-	}
+		return g.judge(c, d.site.List, now).code, occasion
+	})
+}
+
+// condemn cuts the connections for which judge returns a code.
+func (g *Gateway) condemn(conns []*conn, judge func(*conn) (refusal.Code, string)) {
+	var mu sync.Mutex
+	var all []sentence
+	share(conns, func(c *conn) {
+		if code, why := judge(c); code != "" {
+			mu.Lock()
+			all = append(all, sentence{c, code, why})
+			mu.Unlock()
+		}
+	})
+	g.execute(all)
 }
 
 // sweep ends connections whose certificate has ended, and those of strangers
 // at rest, until ctx ends.
 func (g *Gateway) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(sweepEvery)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 			g.expire(g.now())
 			g.dismiss()
+			timer.Reset(min(max(g.index.nextEnd().Sub(g.now()), sweepLeast), sweepEvery))
 		}
 	}
 }
 
 func (g *Gateway) expire(now time.Time) {
-	for _, c := range g.index.ended(now) {
-		d := g.table.Load().of(c)
+	t := g.table.Load()
+	g.condemn(g.index.ended(now), func(c *conn) (refusal.Code, string) {
+		d := t.of(c)
 		if d == nil {
-			continue
+			return "", ""
 		}
-		if v := g.judge(c, d.site.List, now); v.code != "" {
-			g.cut(c, v.code, "its certificate has ended")
-		}
-	}
+		return g.judge(c, d.site.List, now).code, "its certificate has ended"
+	})
 }
 
-// sweepEvery is by how much a connection may outlive its certificate when no
-// request is made on it. Wall-clock time is asked, so a machine that slept
-// past an end notices within this time.
-const sweepEvery = 500 * time.Millisecond
-
-// cut ends c and writes down why.
-func (g *Gateway) cut(c *conn, code refusal.Code, why string) {
-	if !c.cut(&cutError{why}) {
-		return
-	}
-	g.metrics.cuts.WithLabelValues(string(code)).Inc()
-	id, serial := c.spokeFor()
-	g.log.Info("connection cut", "site", c.host, "address", address(c), "id", id, "serial", serial, "code", string(code), "why", why)
-}
+// A connection on which no request is made is cut when its certificate ends:
+// to the sweepLeast when that was known at the last sweep, else within
+// sweepEvery. Wall-clock time is asked, so a machine that slept past an end
+// notices as soon.
+const (
+	sweepEvery = 500 * time.Millisecond
+	sweepLeast = 10 * time.Millisecond
+)

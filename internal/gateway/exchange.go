@@ -74,6 +74,9 @@ func (x *exchange) end() {
 			p = nil
 		}
 	}
+	if x.conn.silent.Load() {
+		p = http.ErrAbortHandler // half an answer is not to look like a whole one
+	}
 	if x.status == 0 && p == nil {
 		x.status = http.StatusOK // net/http answers so for a handler that wrote nothing
 	}
@@ -144,6 +147,9 @@ func (x *exchange) WriteHeader(status int) {
 
 // Write counts what is written.
 func (x *exchange) Write(b []byte) (int, error) {
+	if x.conn.silent.Load() {
+		return 0, x.conn.why()
+	}
 	x.begin()
 	n, err := x.ResponseWriter.Write(b)
 	x.bytes += int64(n)

@@ -165,6 +165,17 @@ func (x *index) ended(now time.Time) []*conn {
 	return found
 }
 
+// nextEnd returns a time no later than the first end among the filed
+// credentials, or one far away.
+func (x *index) nextEnd() time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.soonest.IsZero() {
+		return time.Now().AddDate(1, 0, 0)
+	}
+	return x.soonest
+}
+
 func members(set map[*conn]struct{}) []*conn {
 	if len(set) == 0 {
 		return nil

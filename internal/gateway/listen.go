@@ -56,6 +56,7 @@ func (g *Gateway) newListener(ln net.Listener, public bool) *listener {
 	l.base = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: l.doorFor, SessionTicketsDisabled: true, Time: g.now}
 	l.plain, l.nowhere = g.plainTLS(), nowhereTLS()
 	l.server = g.newServer()
+	l.server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": l.serveH2}
 	return l
 }
 
@@ -132,6 +133,9 @@ func (l *listener) linger(ctx context.Context) {
 func (l *listener) shut() {
 	grace, cancel := context.WithTimeout(context.Background(), l.g.limits.Grace)
 	defer cancel()
+	for _, c := range l.g.index.of(l) {
+		c.ring()
+	}
 	l.server.Shutdown(grace)
 	l.server.Close()
 	for _, c := range l.g.index.of(l) {

@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+)
+
+// farewell is how long the end of an HTTP/2 connection that is cut may take to
+// reach its client. No application's byte is written any more by then.
+const farewell = 20 * time.Millisecond
+
+// newBell returns a server that serves nothing: it is what can tell the client
+// of one HTTP/2 connection that it ends (GOAWAY, RFC 9113 section 6.8). The
+// standard library does so for all connections at once that were made with a
+// server's protocol, so each has one of its own.
+func newBell(idle time.Duration) *http.Server {
+	b := &http.Server{IdleTimeout: idle}
+	b.Serve(nobody{}) // returns at once, with the protocol set up
+	return b
+}
+
+// nobody is a listener to which nobody comes.
+type nobody struct{}
+
+func (nobody) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (nobody) Close() error              { return nil }
+func (nobody) Addr() net.Addr            { return &net.TCPAddr{} }
+
+// serveH2 serves an HTTP/2 connection of server until it ends.
+func (l *listener) serveH2(server *http.Server, t *tls.Conn, h http.Handler) {
+	b := newBell(l.g.limits.Idle)
+	if c, ok := t.NetConn().(*conn); ok {
+		c.bell.Store(b)
+	}
+	b.TLSNextProto["h2"](server, t, h)
+}
+
+// ring tells an HTTP/2 client that its connection ends, and reports whether
+// there is one to tell.
+func (c *conn) ring() bool {
+	b := c.bell.Load()
+	if b == nil {
+		return false
+	}
+	b.Shutdown(context.Background()) // it has no connections to wait for
+	return true
+}
+
+// silence ends the connection for whatever is behind it: its requests are
+// cancelled, and nothing of theirs is written any more. It reports whether the
+// connection was alive; sever then has to follow.
+func (c *conn) silence(why error) bool {
+	if !c.finish(why) {
+		return false
+	}
+	c.silent.Store(true)
+	return true
+}
+
+// sever takes a silenced connection out of every list and ends it: at once, or
+// once an HTTP/2 client has been told.
+func (c *conn) sever() {
+	c.g.index.remove(c)
+	c.g.crowd.leave(c)
+	if c.ring() {
+		time.AfterFunc(farewell, c.reset)
+		return
+	}
+	c.reset()
+}
+
+// reset closes the connection; what was not yet sent is dropped.
+func (c *conn) reset() {
+	if t, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(0)
+	}
+	c.Conn.Close()
+}
