@@ -6,6 +6,7 @@ package rule
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type Subject struct {
 	Name identity.Name
 	// Groups are the groups that hold Name or a name above it.
 	Groups []identity.Group
+	// Networks are the networks that the client's address is in.
+	Networks []Network
 }
 
 type kind uint8
@@ -29,19 +32,21 @@ const (
 	group
 	enrolled
 	strangers
+	network
 )
 
-// A Term is one entry of a list: a name with all below it, a group, everybody
-// enrolled, or everybody at all. Terms compare with ==. The zero Term matches
-// nobody.
+// A Term is one entry of a list: a name with all below it, a group, a network,
+// everybody enrolled, or everybody at all. Terms compare with ==. The zero Term
+// matches nobody.
 type Term struct {
-	kind  kind
-	name  identity.Name
-	group identity.Group
+	kind    kind
+	name    identity.Name
+	group   identity.Group
+	network Network
 }
 
 // ParseTerm returns the term written as s: "enrolled", "strangers",
-// "group:NAME" or a name.
+// "group:NAME", "network:NAME" or a name.
 func ParseTerm(s string) (Term, error) {
 	switch s {
 	case "enrolled":
@@ -49,7 +54,7 @@ func ParseTerm(s string) (Term, error) {
 	case "strangers":
 		return Term{kind: strangers}, nil
 	case "":
-		return Term{}, errors.New("empty entry: write a name, group:NAME, enrolled or strangers")
+		return Term{}, errors.New("empty entry: write a name, group:NAME, network:NAME, enrolled or strangers")
 	}
 	if g, ok := strings.CutPrefix(s, "group:"); ok {
 		parsed, err := identity.ParseGroup(g)
@@ -57,6 +62,13 @@ func ParseTerm(s string) (Term, error) {
 			return Term{}, err
 		}
 		return Term{kind: group, group: parsed}, nil
+	}
+	if n, ok := strings.CutPrefix(s, "network:"); ok {
+		parsed, err := ParseNetwork(n)
+		if err != nil {
+			return Term{}, err
+		}
+		return Term{kind: network, network: parsed}, nil
 	}
 	n, err := identity.ParseName(s)
 	if err != nil {
@@ -72,6 +84,8 @@ func (t Term) String() string {
 		return t.name.String()
 	case group:
 		return "group:" + t.group.String()
+	case network:
+		return "network:" + t.network.String()
 	case enrolled:
 		return "enrolled"
 	case strangers:
@@ -82,6 +96,10 @@ func (t Term) String() string {
 
 // Group returns the group that the term asks for, and whether it asks for one.
 func (t Term) Group() (identity.Group, bool) { return t.group, t.kind == group }
+
+// Network returns the network that the term asks for, and whether it asks for
+// one.
+func (t Term) Network() (Network, bool) { return t.network, t.kind == network }
 
 // Matches reports whether the term speaks of s.
 func (t Term) Matches(s Subject) bool {
@@ -96,9 +114,9 @@ func (t Term) Matches(s Subject) bool {
 		if s.Name.IsZero() || t.group.IsZero() {
 			return false
 		}
-		if slices.Contains(s.Groups, t.group) {
-			return true
-		}
+		return slices.Contains(s.Groups, t.group)
+	case network:
+		return t.network != Network{} && slices.Contains(s.Networks, t.network)
 	}
 	return false
 }
@@ -162,5 +180,32 @@ func (l List) Decide(s Subject) Decision {
 	return Decision{}
 }
 
-// AdmitsStrangers reports whether somebody without a certificate could pass.
+// AdmitsStrangers reports whether somebody without a certificate could pass,
+// wherever they are.
 func (l List) AdmitsStrangers() bool { return l.Decide(Subject{}).Allow }
+
+// Terms returns every term of the list, those of Deny first.
+func (l List) Terms() iter.Seq[Term] {
+	return func(yield func(Term) bool) {
+		for _, t := range l.Deny {
+			if !yield(t) {
+				return
+			}
+		}
+		for _, t := range l.Allow {
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// UsesNetworks reports whether a term asks for a network.
+func (l List) UsesNetworks() bool {
+	for t := range l.Terms() {
+		if t.kind == network {
+			return true
+		}
+	}
+	return false
+}
