@@ -43,6 +43,8 @@ type Config struct {
 	Log     Log
 	// Profiles are the built-in ones with those of the file.
 	Profiles profile.Set
+	// Networks are the named ones that lists may ask for.
+	Networks rule.Networks
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 
@@ -81,7 +83,8 @@ type Log struct {
 }
 
 // A Site is one host name with what stands behind it and who may enter. One
-// of Static, Proxy and TCP is set. The zero List lets nobody in.
+// of Static, Proxy and TCP is set. The zero List lets nobody in. List is for
+// what no route matches.
 type Site struct {
 	Host       string // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
 	Static     string // an absolute path to an existing folder
@@ -89,12 +92,16 @@ type Site struct {
 	TCP        string // HOST:PORT or unix:/PATH
 	StartTLS   string // "postgres" or "", which has TLS come first
 	List       rule.List
+	Routes     []Route
 	Stealth    bool
 	MinVersion uint16 // tls.VersionTLS13 unless the site says otherwise
 
-	at     position
-	order  int // the first one written down lends the public side its name
-	groups map[identity.Group]position
+	at    position
+	order int // the first one written down lends the public side its name
+	// hasRest says that List was written down, as the site's or as that of a
+	// route without match.
+	hasRest  bool
+	mentions mentions
 }
 
 // Default returns the configuration of somebody who wrote none.
@@ -129,7 +136,7 @@ func (s Site) Target() string {
 func (c Config) CheckGroups(known func(identity.Group) bool, create func(identity.Group) string) error {
 	var all problems
 	for _, s := range c.Sites {
-		for g, at := range s.groups {
+		for g, at := range s.mentions.groups {
 			if !known(g) {
 				all.add(c.File, c.lines, at, fmt.Sprintf("group %q does not exist", g), "create it with its first member: "+create(g))
 			}
@@ -142,7 +149,7 @@ func (c Config) CheckGroups(known func(identity.Group) bool, create func(identit
 func (c Config) Groups() []identity.Group {
 	var all []identity.Group
 	for _, s := range c.Sites {
-		all = slices.AppendSeq(all, maps.Keys(s.groups))
+		all = slices.AppendSeq(all, maps.Keys(s.mentions.groups))
 	}
 	slices.SortFunc(all, func(a, b identity.Group) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(all)
@@ -156,13 +163,14 @@ func (c Config) Warnings() []Warning {
 	}
 	for _, s := range c.Sites {
 		switch {
-		case len(s.List.Allow) == 0:
+		case len(s.List.Allow) == 0 && len(s.Routes) == 0:
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s lets nobody in: its allow list is empty", s.Host), "name somebody, such as allow: [enrolled]")
 		case s.List.AdmitsStrangers() && s.Stealth:
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s allows strangers, but stealth turns them away in the handshake", s.Host), "drop one of the two")
 		case s.List.AdmitsStrangers():
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s is open to strangers: anybody on the network can read it", s.Host), "")
 		}
+		s.routeWarnings(&all, c)
 	}
 	warnings := make([]Warning, len(all))
 	for i, p := range all {

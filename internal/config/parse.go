@@ -62,12 +62,14 @@ func (r *reader) config(root ast.Node) Config {
 		"metrics":  func(n ast.Node) { c.Metrics = r.metrics(n) },
 		"log":      func(n ast.Node) { r.log(n, &c.Log) },
 		"profiles": func(n ast.Node) { c.Profiles = r.profiles(n) },
+		"networks": func(n ast.Node) { c.Networks = r.networks(n) },
 		"issuers":  func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
 	})
 	if c.Public.Host == "" && c.Public.Listen.IsZero() {
 		c.Public.Listen = c.Listen[0].next()
 	}
 	r.publicHostIsNoSite(c)
+	r.networksExist(c)
 	return c
 }
 

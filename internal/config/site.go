@@ -7,7 +7,6 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/rule"
 )
 
@@ -41,18 +40,23 @@ func duplicate(written, first, host string, line int) string {
 }
 
 func (r *reader) site(p pair) Site {
-	s := Site{MinVersion: tls.VersionTLS13, groups: map[identity.Group]position{}}
+	s := Site{MinVersion: tls.VersionTLS13, mentions: newMentions()}
 	what := "site " + p.key
+	var routes ast.Node
 	r.section(p.value, what, map[string]func(ast.Node){
 		"static":   r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
 		"proxy":    r.word("proxy", func(v string) (err error) { s.Proxy, err = parseProxy(v); return err }),
 		"tcp":      r.word("tcp", func(v string) (err error) { s.TCP, err = parseTCP(v); return err }),
 		"starttls": r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
-		"allow":    func(n ast.Node) { s.List.Allow = r.terms(n, "allow", s.groups) },
-		"deny":     func(n ast.Node) { s.List.Deny = r.terms(n, "deny", s.groups) },
+		"allow":    func(n ast.Node) { s.hasRest = true; s.List.Allow = r.terms(n, "allow", s.mentions) },
+		"deny":     func(n ast.Node) { s.hasRest = true; s.List.Deny = r.terms(n, "deny", s.mentions) },
 		"stealth":  r.boolean("stealth", &s.Stealth),
 		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
+		"routes":   func(n ast.Node) { routes = n },
 	})
+	if routes != nil { // last, so that the site's own list is known
+		r.routes(routes, &s, what)
+	}
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
 	return s
@@ -84,7 +88,7 @@ func (r *reader) oneTarget(p pair, what string) {
 	}
 }
 
-func (r *reader) terms(n ast.Node, what string, groups map[identity.Group]position) []rule.Term {
+func (r *reader) terms(n ast.Node, what string, m mentions) []rule.Term {
 	var terms []rule.Term
 	for i, it := range r.list(n, what) {
 		t, err := rule.ParseTerm(it.text)
@@ -93,11 +97,7 @@ func (r *reader) terms(n ast.Node, what string, groups map[identity.Group]positi
 			continue
 		}
 		terms = append(terms, t)
-		if g, ok := t.Group(); ok {
-			if _, seen := groups[g]; !seen {
-				groups[g] = it.at
-			}
-		}
+		m.note(t, it.at)
 	}
 	return terms
 }
@@ -106,7 +106,7 @@ func termHint(s string) string {
 	if near := Nearest(s, []string{"enrolled", "strangers"}); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return "an entry is a name such as ben or ben/phone, group:NAME, enrolled or strangers"
+	return "an entry is a name such as ben or ben/phone, group:NAME, network:NAME, enrolled or strangers"
 }
 
 func parseTLS(s string) (uint16, error) {

@@ -282,10 +282,10 @@ func BenchmarkJudge(b *testing.B) {
 	ben := w.enrol("ben/phone")
 	h := w.open(Options{}, Site{Host: "pw.example.com", Handler: whoami, List: allow(b, "anna", "group:family", "ben")})
 	c := &conn{g: h.Gateway, presented: []*x509.Certificate{ben.Leaf}}
-	list, now := h.table.Load().doors["pw.example.com"].site.List, time.Now()
+	rest, now := h.table.Load().doors["pw.example.com"].rest, time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		if v := h.judge(c, list, now); v.code != "" {
+		if v := h.judge(c, rest, now); v.code != "" {
 			b.Fatal(v)
 		}
 	}

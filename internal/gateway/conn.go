@@ -43,9 +43,12 @@ type conn struct {
 	bell       atomic.Pointer[http.Server] // set for HTTP/2
 	stall      stall
 
-	mu     sync.Mutex // guards cancel and over
+	where atomic.Pointer[whereabouts]
+
+	mu     sync.Mutex // guards cancel, over and hand
 	cancel context.CancelCauseFunc
 	over   error // why it ended; nil while it lives
+	hand   []*errand
 
 	early []byte // read already, and read again first; only while nothing else reads
 

@@ -41,7 +41,7 @@ func (g *Gateway) reconsider(conns []*conn, occasion string) {
 	now, t := g.now(), g.table.Load()
 	g.condemn(conns, func(c *conn) (refusal.Code, string) {
 		cr := c.credential.Load()
-		if d := t.of(c); d == nil || d.public || cr == nil || d.site.List.AdmitsStrangers() {
+		if d := t.of(c); d == nil || d.public || cr == nil || d.strangers || d.networks {
 			return "", ""
 		}
 		return g.standing(cr).code, occasion
@@ -58,7 +58,7 @@ func (g *Gateway) reconsider(conns []*conn, occasion string) {
 		case c.version < d.version():
 			return refusal.BadRequest, "the site now wants a newer TLS than the connection has"
 		}
-		return g.judge(c, d.site.List, now).code, occasion
+		return g.mayStay(c, d, now).code, occasion
 	})
 }
 
@@ -87,6 +87,9 @@ func (g *Gateway) sweep(ctx context.Context) {
 			return
 		case <-timer.C:
 			g.expire(g.now())
+			if g.minute.begins(g.now()) {
+				g.lookAround()
+			}
 			g.dismiss()
 			timer.Reset(min(max(g.index.nextEnd().Sub(g.now()), sweepLeast), sweepEvery))
 		}
@@ -100,7 +103,7 @@ func (g *Gateway) expire(now time.Time) {
 		if d == nil {
 			return "", ""
 		}
-		return g.judge(c, d.site.List, now).code, "its certificate has ended"
+		return g.mayStay(c, d, now).code, "its certificate has ended"
 	})
 }
 

@@ -23,6 +23,8 @@ type exchange struct {
 	door    *door
 	start   time.Time
 	client  Client
+	errand  errand
+	way     *way // nil until it is known
 
 	status    int // 0 until the answer began
 	bytes     int64
@@ -32,7 +34,7 @@ type exchange struct {
 }
 
 func (g *Gateway) newExchange(c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
-	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now()}
+	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now(), errand: errand{r.Method, r.URL.Path}}
 	x.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	return x, x.request
 }
@@ -66,6 +68,7 @@ func (x *exchange) known() bool {
 // handler to this request.
 func (x *exchange) end() {
 	p := recover()
+	x.conn.lay(&x.errand)
 	if p != nil && p != http.ErrAbortHandler {
 		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {
@@ -117,6 +120,9 @@ func (x *exchange) record(known bool) {
 		slog.String("site", x.conn.host))
 	if name != "" {
 		attrs = append(attrs, slog.String("id", name), slog.String("serial", serial))
+	}
+	if x.way != nil && x.way.match != "" {
+		attrs = append(attrs, slog.String("route", x.way.match))
 	}
 	attrs = append(attrs, slog.String("address", x.request.RemoteAddr), slog.String("method", clip(x.request.Method)),
 		slog.String("path", clip(x.path)), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),

@@ -33,6 +33,8 @@ type Gateway struct {
 	config Config
 	trust  atomic.Pointer[trust]
 	table  atomic.Pointer[table]
+	sight  atomic.Pointer[sight]
+	minute minute
 }
 
 // New returns a gateway that serves no site yet. It follows the roster until
@@ -78,6 +80,7 @@ func (g *Gateway) Configure(c Config) error {
 		return err
 	}
 	g.config = c
+	g.sight.Store(&sight{c.Networks, ownAddresses()})
 	g.trust.Store(t)
 	g.table.Store(next)
 	g.mu.Unlock()

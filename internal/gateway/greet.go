@@ -91,7 +91,7 @@ func (g *Gateway) mayEnter(c *conn) bool {
 	if d == nil {
 		return false
 	}
-	v := g.judge(c, d.site.List, g.now())
+	v := g.reach(c, d, g.now())
 	if v.code != "" {
 		g.refuseHandshake(c, v, "")
 	}

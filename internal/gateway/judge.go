@@ -14,21 +14,22 @@ type verdict struct {
 	detail string
 }
 
-// judge says whether c may use a site right now. The order of looking is
-// chain, roster, list, so that one cause has one code.
-func (g *Gateway) judge(c *conn, list rule.List, now time.Time) verdict {
+// judge says whether c may use a part of a site right now. The order of looking
+// is chain, roster, list, so that one cause has one code.
+func (g *Gateway) judge(c *conn, w *way, now time.Time) verdict {
 	v := g.recognise(c, now)
-	if v.code != "" && list.AdmitsStrangers() {
-		// Whoever may come with no certificate may come with a bad one, and
-		// is nobody. A forgery is theft all the same.
-		if !refusal.Lookup(v.code).Alarm {
-			return verdict{}
-		}
+	if v.code == "" {
+		return g.consult(c, v, w)
 	}
-	if v.code != "" {
+	if refusal.Lookup(v.code).Alarm || !w.strangers && !w.networks {
 		return v
 	}
-	return g.consult(v, list)
+	// Whoever may come with no certificate may come with a bad one, and is
+	// nobody. A forgery is theft all the same.
+	if stranger := g.consult(c, verdict{}, w); stranger.code == "" {
+		return stranger
+	}
+	return v
 }
 
 // recognise says whom c speaks for right now, whatever a site's list says.
@@ -72,11 +73,69 @@ func (g *Gateway) standing(cr *credential) verdict {
 	return v
 }
 
-// consult asks a site's list about somebody whose certificate is good.
-func (g *Gateway) consult(v verdict, list rule.List) verdict {
-	subject := rule.Subject{Name: v.client.Name, Groups: g.roster.Groups(v.client.Name)}
-	if d := list.Decide(subject); !d.Allow {
-		return verdict{client: v.client, code: refusal.NotOnList, detail: v.client.Name.String() + ": " + d.String()}
+// consult asks a list about a stranger, or somebody whose certificate is good.
+func (g *Gateway) consult(c *conn, v verdict, w *way) verdict {
+	d := w.list.Decide(g.subject(c, v.client, w))
+	if d.Allow {
+		return v
 	}
-	return v
+	return verdict{client: v.client, code: refusal.NotOnList, detail: v.client.Name.String() + ": " + d.String()}
+}
+
+// subject is what a list is asked about.
+func (g *Gateway) subject(c *conn, client Client, w *way) rule.Subject {
+	s := rule.Subject{Name: client.Name}
+	if !client.IsZero() {
+		s.Groups = g.roster.Groups(client.Name)
+	}
+	if w.networks {
+		s.Networks = g.networksOf(c)
+	}
+	return s
+}
+
+// reach says whether there is any part of d that c may use.
+func (g *Gateway) reach(c *conn, d *door, now time.Time) verdict {
+	for _, w := range d.byRule {
+		if v := g.judge(c, w, now); v.code == "" {
+			return v
+		}
+	}
+	return g.judge(c, d.rest, now)
+}
+
+// mayStay judges c while it lives: every request in hand by the part of the
+// door that it is for, and a connection at rest by whether it could still ask
+// for something.
+func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
+	if d.routes == nil {
+		return g.judge(c, d.rest, now)
+	}
+	for _, a := range c.inHand() {
+		if isReserved(a.path) {
+			continue
+		}
+		if v := g.judge(c, d.way(a.method, a.path), now); v.code != "" {
+			return v
+		}
+	}
+	if d.strangers || d.networks {
+		return verdict{}
+	}
+	v := g.recognise(c, now)
+	return verdict{code: v.code, detail: v.detail}
+}
+
+// consultAny asks all parts of d, in the handshake. Where somebody is can not
+// be asked yet, so a door that wants to know says yes until it can.
+func (g *Gateway) consultAny(v verdict, d *door) verdict {
+	if d.networks {
+		return v
+	}
+	for _, w := range d.byRule {
+		if w.list.Decide(g.subject(nil, v.client, w)).Allow {
+			return v
+		}
+	}
+	return g.consult(nil, v, d.rest)
 }

@@ -55,6 +55,8 @@ type Options struct {
 // A Config is what the operator declares.
 type Config struct {
 	Sites []Site
+	// Networks are those that lists may ask for.
+	Networks rule.Networks
 	// Public answers on the public side, to everybody.
 	Public http.Handler
 	// PublicHost, when set, is a host name of the public side on the sites'
@@ -72,8 +74,12 @@ type Site struct {
 	Stealth bool
 	// MinVersion is tls.VersionTLS13 when zero.
 	MinVersion uint16
-	// List says who may pass. The zero List lets nobody in.
+	// List says who may pass where no route matches. The zero List lets nobody
+	// in.
 	List rule.List
+	// Routes are parts of the site with rules of their own; of those that match
+	// a request the most specific one counts.
+	Routes []Route
 	// Handler answers those who may pass; without one the site is closed.
 	Handler http.Handler
 	// Tunnel, in place of Handler, makes a tcp site: those who may pass are

@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"net/http"
+	"strings"
 
 	pages "github.com/postern-project/postern/internal/page"
 	"github.com/postern-project/postern/internal/refusal"
@@ -11,6 +12,12 @@ import (
 // reservedPath is the part of every site that is the gateway's own. Nothing
 // below it is ever forwarded.
 const reservedPath = "/.postern"
+
+// isReserved reports whether a canonical path is the gateway's own.
+func isReserved(path string) bool {
+	rest, ok := strings.CutPrefix(path, reservedPath)
+	return ok && (rest == "" || rest[0] == '/')
+}
 
 // answerReserved answers for the gateway itself; rest follows reservedPath.
 func (g *Gateway) answerReserved(x *exchange, r *http.Request, rest string) {
@@ -21,7 +28,7 @@ func (g *Gateway) answerReserved(x *exchange, r *http.Request, rest string) {
 	case "/renew":
 		g.answerRenew(x, r)
 	default:
-		if v := g.judge(x.conn, x.door.site.List, x.start); v.code != "" {
+		if v := g.reach(x.conn, x.door, x.start); v.code != "" {
 			x.refuse(r, v.code, v.detail)
 			return
 		}

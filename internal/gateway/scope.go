@@ -146,7 +146,7 @@ func (g *Gateway) refuseEarly(host string) func(tls.ConnectionState) error {
 		}
 		v := g.standing(g.trusted().examine(cs.PeerCertificates, g.now()))
 		if v.code == "" {
-			v = g.consult(v, d.site.List)
+			v = g.consultAny(v, d)
 		}
 		if v.code == "" || refusal.Lookup(v.code).Alarm {
 			return nil

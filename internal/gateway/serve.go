@@ -22,10 +22,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	g.crowd.begin(c)
 	x, r := g.newExchange(c, w, r)
 	defer x.end()
+	c.take(&x.errand)
 	g.route(x, r)
 }
 
-// route is the order of checks: host, form, certificate, roster, list. Only
+// route is the order of checks: host, form, certificate, roster, and the list of
+// the part of the site that the request is for. Only
 // what passes them all reaches a handler, so no upstream is dialled before.
 func (g *Gateway) route(x *exchange, r *http.Request) {
 	t := g.table.Load()
@@ -46,11 +48,12 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		x.pass(r)
 		return
 	}
-	if rest, ok := strings.CutPrefix(r.URL.Path, reservedPath); ok && (rest == "" || rest[0] == '/') {
-		g.answerReserved(x, r, rest)
+	if isReserved(r.URL.Path) {
+		g.answerReserved(x, r, r.URL.Path[len(reservedPath):])
 		return
 	}
-	v := g.judge(x.conn, d.site.List, x.start)
+	x.way = d.way(r.Method, r.URL.Path)
+	v := g.judge(x.conn, x.way, x.start)
 	if v.code != "" {
 		x.refuse(r, v.code, v.detail)
 		return

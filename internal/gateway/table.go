@@ -25,7 +25,8 @@ type door struct {
 	site   Site
 	public bool
 	trust  *trust
-	tls    *tls.Config
+	ways
+	tls *tls.Config
 	// served counts requests by the hundreds of their status.
 	served [6]prometheus.Counter
 }
@@ -92,6 +93,10 @@ func (g *Gateway) enter(next *table, d *door, host string, old *table) error {
 	}
 	next.postgres = next.postgres || d.site.StartTLS == StartTLSPostgres
 	d.host = canonical
+	var err error
+	if d.ways, err = newWays(d.site); err != nil {
+		return err
+	}
 	d.served = g.metrics.requestsOf(canonical)
 	d.tls = g.inherit(d, old)
 	if d.tls == nil {

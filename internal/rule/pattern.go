@@ -36,7 +36,6 @@ const (
 // MaxPattern is the length of the longest pattern, in bytes.
 const MaxPattern = 1024
 
-// Everything is the pattern that matches every request.
 var everything = Pattern{text: "/", parts: []part{{kind: rest}}}
 
 // Everything returns the pattern "/", which matches every request.
@@ -178,6 +177,12 @@ func (p Pattern) IsZero() bool { return len(p.parts) == 0 }
 // IsEverything reports whether p matches every request.
 func (p Pattern) IsEverything() bool {
 	return p.method == "" && len(p.parts) == 1 && p.parts[0].kind == rest
+}
+
+// Within reports whether p can match nothing but paths in or at the root of
+// the tree that begins with the literal segment named, such as "/.postern/".
+func (p Pattern) Within(tree string) bool {
+	return len(p.parts) > 0 && p.parts[0].kind == literal && "/"+p.parts[0].literal+"/" == tree
 }
 
 // Method returns the method that p asks for, "" for any. GET stands for HEAD
