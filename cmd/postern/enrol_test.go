@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"image"
 	"image/color"
 	"image/png"
@@ -30,7 +32,9 @@ func TestAPhoneComesInByItsCamera(t *testing.T) {
 	phone.start()
 
 	began := time.Now()
-	link := readQR(t, d.onTerminal("invite", "anna/phone", "--no-wait"))
+	invited := d.onTerminal("", "invite", "anna/phone")
+	invited.await("Waiting for anna/phone")
+	link := readQR(t, invited.String())
 	phone.visit(link)
 	phone.shoot("join-phone")
 	phone.click("#begin")
@@ -45,6 +49,12 @@ func TestAPhoneComesInByItsCamera(t *testing.T) {
 	phone.nss("pk12util", "-i", file, "-W", password)
 	phone.click("#sites a")
 	phone.awaitText("the page behind the door")
+	invited.end(0)
+	for _, step := range []string{"opened on Android", "key made there", "certificate issued: ", "first visit to pw.postern.test: anna/phone is in."} {
+		if !strings.Contains(invited.String(), step) {
+			t.Errorf("the operator was not told %q:\n%s", step, invited)
+		}
+	}
 	t.Logf("from invite to the first page: %v", time.Since(began).Round(time.Millisecond))
 
 	if listed := d.run("list", "certificates", "--name", "anna/phone", "--json"); !strings.Contains(listed, `"via": "invite"`) {
@@ -65,23 +75,92 @@ func TestAPhoneComesInByItsCamera(t *testing.T) {
 	again.shoot("join-used")
 }
 
-// onTerminal runs a command as a person at a terminal sees it.
-func (d *door) onTerminal(args ...string) string {
-	d.t.Helper()
-	var out, errout bytes.Buffer
-	code := cli.Main(d.t.Context(), cli.Env{
-		Args: append(args, "--data", d.data), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errout,
-		Getenv: func(string) string { return "" }, Now: time.Now, StdoutTerminal: true,
-	})
-	if code != 0 {
-		d.t.Fatalf("postern %s exited with %d: %s%s", strings.Join(args, " "), code, out.String(), errout.String())
+// An operator needs to say yes: the page and the terminal show the same words.
+// A second phone with the same link gets nothing.
+func TestAnOperatorApprovesWhatTheyRecognise(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "pw.postern.test="+site(t, "the page behind the door"))
+	d.open()
+	phone := newBrowser(t, d)
+	phone.pretend = device.Pixel5
+	phone.start()
+
+	invited := d.onTerminal("y\n", "invite", "anna/phone", "--approve")
+	invited.await("Waiting for anna/phone")
+	phone.visit(readQR(t, invited.String()))
+	phone.click("#begin")
+	phone.await("#made")
+	invited.await("Approved: anna/phone gets certificate")
+	if words := phone.text("#words"); words == "" || !strings.Contains(invited.String(), "      "+words+"\n") {
+		t.Errorf("the page shows %q, the terminal\n%s", words, invited)
 	}
-	for line := range strings.Lines(out.String()) {
-		if n := len([]rune(strings.NewReplacer("\x1b[30;107m", "", "\x1b[0m", "", "\n", "").Replace(line))); n > 80 && !strings.Contains(line, "postern join") {
-			d.t.Errorf("a line of %d columns: %s", n, line)
+	phone.shoot("approved")
+
+	refused := d.onTerminal("n\n", "invite", "anna/tablet", "--approve")
+	refused.await("Waiting for anna/tablet")
+	phone.visit("about:blank")
+	phone.visit(readQR(t, refused.String()))
+	phone.click("#begin")
+	phone.await("#waiting")
+	phone.shoot("waiting")
+	phone.await("#failed")
+	if text := phone.text("#why"); !strings.Contains(text, "withdrawn") {
+		t.Errorf("a no is told as %q", text)
+	}
+	refused.end(1)
+}
+
+// A terminal is a command as a person at one sees it.
+type terminal struct {
+	lockedBuffer
+	t    testing.TB
+	code chan int
+}
+
+// onTerminal starts a command; typed is what the person types.
+func (d *door) onTerminal(typed string, args ...string) *terminal {
+	d.t.Helper()
+	term := &terminal{t: d.t, code: make(chan int, 1)}
+	ctx, cancel := context.WithCancel(d.t.Context())
+	d.t.Cleanup(cancel)
+	go func() {
+		term.code <- cli.Main(ctx, cli.Env{
+			Args: append(args, "--data", d.data), Stdin: strings.NewReader(typed), Stdout: term, Stderr: term,
+			Getenv: func(string) string { return "" }, Now: time.Now, StdoutTerminal: true,
+			ReadPassword: func(string) (string, error) { return "", errors.New("no secret is asked for") },
+		})
+	}()
+	return term
+}
+
+// await waits until the command has said something.
+func (term *terminal) await(text string) {
+	term.t.Helper()
+	for end := time.Now().Add(60 * time.Second); !strings.Contains(term.String(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			term.t.Fatalf("the command never said %q, but\n%s", text, term)
 		}
 	}
-	return out.String()
+}
+
+// end waits until the command has ended with a code. No line but the link was
+// too long for a terminal.
+func (term *terminal) end(want int) {
+	term.t.Helper()
+	select {
+	case got := <-term.code:
+		if got != want {
+			term.t.Errorf("exit code %d, want %d:\n%s", got, want, term)
+		}
+	case <-time.After(60 * time.Second):
+		term.t.Fatalf("the command goes on:\n%s", term)
+	}
+	plain := strings.NewReplacer("\x1b[30;107m", "", "\x1b[0m", "", "\n", "")
+	for line := range strings.Lines(term.String()) {
+		if n := len([]rune(plain.Replace(line))); n > 80 && !strings.Contains(line, "postern join") {
+			term.t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
 }
 
 // readQR photographs the code in a terminal's text and has zbarimg read it.

@@ -11,6 +11,7 @@ import (
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -22,6 +23,8 @@ type Authority interface {
 	Renew(context.Context, authority.RenewRequest) (authority.Issued, error)
 	Invite(context.Context, authority.InviteRequest) (authority.Invitation, error)
 	Redeem(context.Context, authority.RedeemRequest) (authority.Issued, error)
+	Approve(context.Context, authority.ApproveRequest) (authority.Issued, error)
+	CancelInvite(context.Context, ledger.Hash) error
 	Revoke(context.Context, authority.RevokeRequest) (authority.Revocation, error)
 	Suspend(context.Context, identity.Name) error
 	Reinstate(context.Context, identity.Name) error
@@ -45,6 +48,11 @@ type Live interface {
 	// Refusal returns one refusal; a reference that is not on record is an
 	// authority.Error with CodeNotFound.
 	Refusal(context.Context, refusal.Reference) (Refused, error)
+	// Steps returns what happened to an invitation, by its code's Hash, since
+	// somebody asked for the first time.
+	Steps(context.Context, ledger.Hash) ([]invite.Step, error)
+	// Requests returns the keys that wait for a yes.
+	Requests(context.Context) ([]invite.Waiting, error)
 }
 
 // A Refused is the record of one refusal.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -65,6 +66,15 @@ func (f *fake) Refusals(_ context.Context, n int) ([]Refused, error) {
 func (f *fake) Refusal(_ context.Context, ref refusal.Reference) (Refused, error) {
 	f.asked = ref
 	return Refused{Reference: ref, Code: refusal.Expired, Time: noon}, f.err
+}
+
+func (f *fake) Steps(_ context.Context, code ledger.Hash) ([]invite.Step, error) {
+	f.asked = code
+	return []invite.Step{{At: noon, Step: invite.StepOpened, Device: "Android 15 Chrome"}}, f.err
+}
+
+func (f *fake) Requests(context.Context) ([]invite.Waiting, error) {
+	return []invite.Waiting{{Invite: "00", PublicKey: []byte{1}, Since: noon}}, f.err
 }
 
 var noon = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)

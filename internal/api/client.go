@@ -14,6 +14,8 @@ import (
 
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
+	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -133,6 +135,27 @@ func (c *Client) Invite(ctx context.Context, q authority.InviteRequest) (authori
 // Redeem spends a one-time code.
 func (c *Client) Redeem(ctx context.Context, q authority.RedeemRequest) (authority.Issued, error) {
 	return post[authority.Issued](ctx, c, "/v1/redeem", q)
+}
+
+// Approve spends an invite on the key that was recognised.
+func (c *Client) Approve(ctx context.Context, q authority.ApproveRequest) (authority.Issued, error) {
+	return post[authority.Issued](ctx, c, "/v1/approve", q)
+}
+
+// CancelInvite ends an invite unused.
+func (c *Client) CancelInvite(ctx context.Context, hash ledger.Hash) error {
+	_, err := post[struct{}](ctx, c, "/v1/cancel-invite", hash)
+	return err
+}
+
+// Steps returns what happened to an invitation.
+func (c *Client) Steps(ctx context.Context, code ledger.Hash) ([]invite.Step, error) {
+	return post[[]invite.Step](ctx, c, "/v1/steps", code)
+}
+
+// Requests returns the keys that wait for a yes.
+func (c *Client) Requests(ctx context.Context) ([]invite.Waiting, error) {
+	return get[[]invite.Waiting](ctx, c, "/v1/requests")
 }
 
 // Revoke asks the server to withdraw certificates.

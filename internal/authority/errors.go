@@ -23,6 +23,7 @@ const (
 	CodeSuspended      = "suspended"
 	CodeRevoked        = "revoked"
 	CodeReadOnly       = "read-only"
+	CodePending        = "pending"
 	CodeRateLimited    = "rate-limited"
 )
 

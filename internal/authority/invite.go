@@ -48,6 +48,10 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 		return Invitation{}, err
 	}
 	code := invite.New()
+	hash := ledger.Hash(code.Hash())
+	if r.Approve {
+		hash = code.GuardedHash()
+	}
 	expires := s.now().Add(ttl).UTC().Truncate(time.Millisecond)
 	err = s.update(ctx, func(tx *store.Tx) error {
 		if err := inGoodStanding(ctx, tx, r.Name); err != nil {
@@ -57,14 +61,16 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 			return err
 		}
 		return tx.Append(ledger.InviteCreated{
-			Code: code.Hash(), Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires,
+			Code: hash, Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires,
 		})
 	})
 	if err != nil {
 		return Invitation{}, err
 	}
 	s.log.Info("invite created", "id", r.Name, "profile", p.Name(), "expires", expires)
-	return Invitation{Code: code.String(), Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires}, nil
+	return Invitation{
+		Code: code.String(), Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires, Approve: r.Approve, Hash: hash,
+	}, nil
 }
 
 func (s *Service) inviteTerms(r InviteRequest) (profile.Profile, time.Duration, error) {
@@ -97,26 +103,34 @@ func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Issued, error) {
 	}
 	hash := ledger.Hash(code.Hash())
 	row, err := s.store.Invite(ctx, hash)
-	if err != nil {
-		return Issued{}, notFound(err, unknownInvite())
+	if errors.Is(err, store.ErrNotFound) {
+		return s.redeemGuarded(ctx, code, r.PublicKey)
 	}
+	if err != nil {
+		return Issued{}, err
+	}
+	return s.redeem(ctx, row, r.PublicKey)
+}
+
+// redeem spends an invite that needs nobody's approval, or that has it.
+func (s *Service) redeem(ctx context.Context, row store.InviteRow, spki []byte) (Issued, error) {
 	if used(row) {
-		return s.again(ctx, row, r.PublicKey)
+		return s.again(ctx, row, spki)
 	}
 	if err := usable(row, s.now()); err != nil {
 		return Issued{}, err
 	}
-	d, err := s.draft(decision{name: row.Name, profile: row.Profile, spki: r.PublicKey, via: viaInvite})
+	d, err := s.draft(decision{name: row.Name, profile: row.Profile, spki: spki, via: viaInvite})
 	if err != nil {
 		return Issued{}, err
 	}
-	err = s.update(ctx, func(tx *store.Tx) error { return s.spend(ctx, tx, hash, d) })
+	err = s.update(ctx, func(tx *store.Tx) error { return s.spend(ctx, tx, row.Code, d) })
 	if CodeOf(err) == CodeSpent {
 		// Another request with this code came first, maybe for this key.
-		if row, err = s.store.Invite(ctx, hash); err != nil {
+		if row, err = s.store.Invite(ctx, row.Code); err != nil {
 			return Issued{}, err
 		}
-		return s.again(ctx, row, r.PublicKey)
+		return s.again(ctx, row, spki)
 	}
 	if err != nil {
 		return Issued{}, err

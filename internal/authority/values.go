@@ -53,6 +53,8 @@ type InviteRequest struct {
 	Profile string         `json:"profile"`        // "" means device
 	TTL     time.Duration  `json:"ttl,omitempty"`  // zero: 15 minutes, 24 hours for service
 	Group   identity.Group `json:"group,omitzero"` // joined on use; zero for none
+	// Approve asks for an invite that Redeem spends only after Approve.
+	Approve bool `json:"approve,omitempty"`
 }
 
 // An Invitation is a code together with what it is good for. The code is a
@@ -63,6 +65,17 @@ type Invitation struct {
 	Profile string         `json:"profile"`
 	Group   identity.Group `json:"group,omitzero"`
 	Expires time.Time      `json:"expires"`
+	Approve bool           `json:"approve,omitempty"`
+	// Hash is what the ledger keeps of the code.
+	Hash ledger.Hash `json:"hash"`
+}
+
+// An ApproveRequest spends an invite that was made to be approved on the key
+// that an operator recognised. The device gets the certificate when it asks
+// the next time.
+type ApproveRequest struct {
+	Hash      ledger.Hash `json:"hash"`
+	PublicKey []byte      `json:"public_key"` // SubjectPublicKeyInfo, DER
 }
 
 // A RedeemRequest spends an invite on a key.

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -15,6 +13,7 @@ import (
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/invite"
+	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/profile"
 )
 
@@ -28,7 +27,9 @@ func newInvite(a *app) *cobra.Command {
 		Short: "A link that lets one device or service in, once",
 		Long: `Make a link with a one-time code. Whoever opens it first gets a certificate
 for NAME; the key is made on their device and stays there. The link is good
-for 15 minutes, and for 24 hours with --profile service.`,
+for 15 minutes, and for 24 hours with --profile service. On a terminal the
+command stays and shows what happens. With --approve the device and this
+terminal show the same words, and you confirm them.`,
 		Example: `  postern invite anna/phone
   postern invite anna/laptop --group family --ttl 1h
   postern invite services/checkout --profile service --json`,
@@ -48,7 +49,8 @@ for 15 minutes, and for 24 hours with --profile service.`,
 	c.Flags().StringVar(&q.Profile, "profile", "", "what kind of certificate, `PROFILE`: device, service, admin or one of postern.yaml (default device)")
 	c.Flags().Var(&ttl, "ttl", "how long the link is good, such as 15m, 24h or 7d")
 	c.Flags().StringVar(&group, "group", "", "the `GROUP` that NAME joins when the link is used")
-	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the link is used")
+	c.Flags().BoolVar(&noWait, "no-wait", false, "do not stay and show what happens")
+	c.Flags().BoolVar(&q.Approve, "approve", false, "ask for your yes before the certificate is issued")
 	c.RegisterFlagCompletionFunc("profile", a.completeProfiles)
 	return c
 }
@@ -81,7 +83,7 @@ func (a *app) invite(ctx context.Context, q authority.InviteRequest, wait bool) 
 		a.tell("note: ", "no server is running on "+here(a.data())+": start 'postern up' before the link is opened")
 	}
 	if wait && running && a.StdoutTerminal {
-		return a.awaitUse(ctx, auth, made)
+		return a.watchInvitation(ctx, auth, made)
 	}
 	return nil
 }
@@ -111,6 +113,7 @@ type invitation struct {
 	Profile string    `json:"profile"`
 	Group   string    `json:"group,omitempty"`
 	Expires time.Time `json:"expires"`
+	Approve bool      `json:"approve,omitempty"`
 }
 
 // showInvitation prints the link: to a person's terminal, or into JSON that
@@ -120,11 +123,11 @@ func (a *app) showInvitation(made authority.Invitation, base string) error {
 	if err != nil {
 		return err
 	}
-	v := invitation{link.String(), made.Code, made.Name.String(), made.Profile, made.Group.String(), made.Expires}
+	v := invitation{link.String(), made.Code, made.Name.String(), made.Profile, made.Group.String(), made.Expires, made.Approve}
 	if a.json || a.StdoutTerminal {
 		return a.show(v, func(w io.Writer) { a.drawInvitation(w, v, link) })
 	}
-	name := "invite-" + fileWord(v.Name) + "-" + inviteID(link.Code)
+	name := "invite-" + fileWord(v.Name) + "-" + inviteID(made.Hash)
 	path, err := keepSecret(a.data(), name, v.Link)
 	if err != nil {
 		return err
@@ -134,10 +137,7 @@ func (a *app) showInvitation(made authority.Invitation, base string) error {
 }
 
 // inviteID is how lists name an invite: its code is not kept.
-func inviteID(c invite.Code) string {
-	sum := c.Hash()
-	return hex.EncodeToString(sum[:4])
-}
+func inviteID(hash ledger.Hash) string { return hash.String()[:8] }
 
 func (a *app) link(code, base string) (invite.Link, error) {
 	c, err := invite.Parse(code)
@@ -174,46 +174,4 @@ func (a *app) drawInvitation(w io.Writer, v invitation, link invite.Link) {
 func onlyHere(host string) bool {
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.IsLoopback()
-}
-
-// awaitUse waits until the invitation is used, cancelled or over.
-func (a *app) awaitUse(ctx context.Context, auth api.Authority, made authority.Invitation) error {
-	code, err := invite.Parse(made.Code)
-	if err != nil {
-		return err
-	}
-	id := inviteID(code)
-	a.note("waiting for %s; Ctrl-C ends the waiting, not the invitation", made.Name)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(time.Second):
-		}
-		status, err := inviteStatus(ctx, auth, id)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return err
-		case status == "used":
-			say(a.Stdout, "%s is in.", made.Name)
-			return nil
-		case status != "open":
-			return fmt.Errorf("the invitation is %s: make a new one with 'postern invite %s'", status, made.Name)
-		}
-	}
-}
-
-func inviteStatus(ctx context.Context, auth api.Authority, id string) (string, error) {
-	all, err := auth.Invites(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, i := range all {
-		if i.ID == id {
-			return i.Status, nil
-		}
-	}
-	return "", errors.New("the invitation is not on record any more")
 }

@@ -34,6 +34,9 @@ read the link from standard input.`,
 				return err
 			}
 			o.Now = a.Now
+			o.Waiting = func(words string) {
+				a.note("Waiting for a yes. The person who invited you has to see these words:\n\n    %s\n", words)
+			}
 			return a.join(c.Context(), o)
 		},
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // kinds are what 'postern list' lists; the first one is the default.
-var kinds = []string{"identities", "certificates", "invites", "groups", "issuers", "refusals"}
+var kinds = []string{"identities", "certificates", "invites", "requests", "groups", "issuers", "refusals"}
 
 // statuses are those of certificates.
 var statuses = []string{"good", "revoked", "expired", "suspended"}
@@ -32,8 +32,8 @@ func newList(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [" + strings.Join(kinds, "|") + "]",
 		Short: "Who and what there is",
-		Long: `List identities, certificates, invites, groups, issuers or the newest
-refusals. --json prints an array.`,
+		Long: `List identities, certificates, invites, devices that wait for a yes, groups,
+issuers or the newest refusals. --json prints an array.`,
 		Example: `  postern list
   postern list certificates --name ben --status good
   postern list refusals --json`,
@@ -72,8 +72,11 @@ func (a *app) list(ctx context.Context, kind string, l listing) error {
 	if l.status != "" && !slices.Contains(statuses, l.status) {
 		return usage("one of: "+strings.Join(statuses, ", "), "%q is no status of a certificate", l.status)
 	}
-	if kind == "refusals" {
+	switch kind {
+	case "refusals":
 		return a.listRefusals(ctx, l.limit)
+	case "requests":
+		return a.listRequests(ctx)
 	}
 	auth, done, err := a.open(ctx)
 	if err != nil {

@@ -43,6 +43,7 @@ type server struct {
 	journal *gateway.Journal
 	metrics *prometheus.Registry
 	public  http.Handler
+	course  enroll.Course // of invitations
 
 	mu    sync.Mutex // held while a configuration is put in force; guards open
 	open  bool       // the doors are being served
@@ -67,7 +68,7 @@ func (a *app) newServer(ctx context.Context, house *House, conf config.Config, f
 		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, RenewURLs: s.renewURLs, Log: log,
 	})
 	s.gateway, err = gateway.New(gateway.Options{
-		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
+		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ func clientRef(r *http.Request) (ledger.Ref, bool) {
 func (s *server) publicSide() (http.Handler, error) {
 	join, err := enroll.Handler(enroll.Options{
 		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), RootDER: s.house.Roster.Root().Raw,
-		RenewURLs: s.renewURLs, Sites: s.siteURLs, Log: s.log, Now: s.app.Now,
+		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Log: s.log, Now: s.app.Now,
 	})
 	if err != nil {
 		return nil, err

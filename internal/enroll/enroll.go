@@ -39,7 +39,9 @@ type Options struct {
 	// Sites returns the addresses that a name may open now, such as
 	// https://pw.example.com/; nil means none.
 	Sites func(identity.Name) []string
-	Log   *slog.Logger
+	// Course remembers what happens to invitations; nil means nobody does.
+	Course *Course
+	Log    *slog.Logger
 	// Now is the clock of the limits; nil means time.Now.
 	Now func() time.Time
 	// Limits bound the attempts; the zero Limits are the defaults.
@@ -58,11 +60,18 @@ func Handler(o Options) (http.Handler, error) {
 		return nil, errors.New("enrolment needs an authority and a log")
 	}
 	site := o.TrustDomain.String()
-	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now)}
+	if o.Course == nil {
+		o.Course = new(Course)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now), reports: newLimiter(o.Limits, o.Now)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
 	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site}), http.StatusOK))
 	mux.Handle("POST "+invite.Path, answer(d.join))
+	mux.Handle("POST "+invite.ReportPath, answer(d.report))
 	mux.Handle("GET "+page.Keymaker().Path, script(page.Keymaker()))
 	mux.Handle("GET "+invite.RootPath, certificate(root))
 	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
@@ -72,7 +81,8 @@ func Handler(o Options) (http.Handler, error) {
 // A desk is where invitations are handed in.
 type desk struct {
 	options Options
-	limit   *limiter
+	limit   *limiter // of attempts to use an invitation
+	reports *limiter
 }
 
 // join exchanges a code for a certificate.
@@ -94,13 +104,17 @@ func (d *desk) join(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	issued, err := d.options.Authority.Redeem(r.Context(), authority.RedeemRequest{
-		Code: code.String(), PublicKey: csr.RawSubjectPublicKeyInfo,
-	})
+	spki := csr.RawSubjectPublicKeyInfo
+	issued, err := d.options.Authority.Redeem(r.Context(), authority.RedeemRequest{Code: code.String(), PublicKey: spki})
+	if authority.CodeOf(err) == authority.CodePending {
+		d.limit.giveBack(address) // the code is good
+		return d.pending(w, code, spki, r.UserAgent())
+	}
 	if err != nil {
 		return d.failed(err, address.String())
 	}
 	d.limit.giveBack(address)
+	d.options.Course.issued(code.Hash(), issued, d.options.Now())
 	d.options.Log.Info("invite used", "name", issued.Name, "serial", issued.Serial, "address", address.String())
 	answer := answerOf(d.options.TrustDomain, issued, d.renewURLs(), notes(csr))
 	if d.options.Sites != nil {

@@ -67,6 +67,7 @@ type world struct {
 	root   *x509.Certificate
 	log    *bytes.Buffer
 	clock  time.Time
+	course Course
 }
 
 func newWorld(t *testing.T) *world {
@@ -92,6 +93,7 @@ func newWorld(t *testing.T) *world {
 	h, err := Handler(Options{
 		Authority: w.office, TrustDomain: domain, RootDER: root.Raw,
 		RenewURLs: func() []string { return []string{"https://pw.example.com/.postern/renew"} },
+		Course:    &w.course,
 		Log:       slog.New(slog.NewTextHandler(w.log, nil)), Now: func() time.Time { return w.clock },
 		Limits: Limits{Burst: 5, Every: time.Second},
 	})

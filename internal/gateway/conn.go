@@ -41,6 +41,7 @@ type conn struct {
 	asked      atomic.Bool                 // set before the first request is judged
 	silent     atomic.Bool                 // nothing of any application is written any more
 	bell       atomic.Pointer[http.Server] // set for HTTP/2
+	greeted    atomic.Bool                 // set when the first request was let in
 	stall      stall
 
 	where atomic.Pointer[whereabouts]

@@ -48,6 +48,14 @@ func (x *exchange) identify(h http.Header, host string) {
 	setIdentity(h, name, serial, x.request.RemoteAddr, host)
 }
 
+// greet tells of the first request that the connection's certificate opened
+// the door for.
+func (x *exchange) greet() {
+	if visited := x.g.options.Visited; visited != nil && !x.conn.greeted.Load() && !x.conn.greeted.Swap(true) {
+		visited(x.client, x.conn.host)
+	}
+}
+
 // hurry bounds how long the rest of the request may take to arrive, so that
 // nobody keeps a connection by announcing a body. The server lifts the bound
 // before the next request.

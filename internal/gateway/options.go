@@ -40,6 +40,9 @@ type Options struct {
 	// Renew answers /.postern/renew on every site. It is called only for a
 	// good certificate, whatever the site's list says; ClientOf tells whose.
 	Renew http.Handler
+	// Visited, which may be nil, is called for the first request of each
+	// connection that is let in with a certificate. It must be quick.
+	Visited func(c Client, host string)
 	// Log defaults to none.
 	Log *slog.Logger
 	// Metrics may be nil.

@@ -61,6 +61,7 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 	x.client = v.client
 	if !v.client.IsZero() {
 		g.crowd.know(x.conn)
+		x.greet()
 	}
 	if d.tcp() {
 		x.refuse(r, refusal.NotHTTP, "a client that speaks HTTP, on a tcp site")

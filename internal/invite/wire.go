@@ -47,10 +47,15 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	// Code is a word that never changes, such as expired.
 	Code string `json:"code"`
+	// Words recognise a request that waits for approval; else they are empty.
+	Words string `json:"words,omitempty"`
 }
 
 // ProblemType is the media type of a Problem.
 const ProblemType = "application/problem+json"
+
+// ReportPath is where the page of an invitation tells how far it has come.
+const ReportPath = Path + "/report"
 
 // RootPath is where a public side serves its root, DER, for those to whom the
 // handshake did not show it. Whoever fetches it compares it with a pin.

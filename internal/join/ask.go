@@ -14,6 +14,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -48,6 +49,7 @@ func ask(ctx context.Context, c *http.Client, address string, request invite.Req
 		return invite.Answer{}, err
 	}
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "postern on "+runtime.GOOS)
 	r.Header.Set("Accept", "application/json, "+invite.ProblemType)
 	response, err := c.Do(r)
 	if err != nil {

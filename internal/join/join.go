@@ -32,6 +32,9 @@ type Options struct {
 	KeyKind keys.Kind
 	// Force replaces a certificate in Out that has not expired.
 	Force bool
+	// Waiting is called with the words to compare when an operator has to say
+	// yes first; nil means that Run does not wait for it.
+	Waiting func(words string)
 	// Now is this machine's clock; nil means time.Now.
 	Now func() time.Time
 
@@ -76,6 +79,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	c := newClient(o.Link, o.Now)
+	c.waiting = o.Waiting
 	answer, err := c.redeem(ctx, key)
 	if err != nil {
 		return Result{}, err

@@ -29,6 +29,8 @@ type client struct {
 	host string // for messages
 	now  func() time.Time
 	root *x509.Certificate // known before the handshake; nil: the handshake shows it
+
+	waiting func(words string) // tells a person that somebody has to say yes; nil: nobody waits
 }
 
 func newClient(l invite.Link, now func() time.Time) *client {
@@ -46,19 +48,43 @@ func (c *client) redeem(ctx context.Context, key crypto.Signer) (invite.Answer, 
 		return invite.Answer{}, err
 	}
 	request := invite.Request{Code: c.link.Code.String(), CSR: csr}
-	answer, err := c.send(ctx, request)
+	answer, err := c.sendUntilApproved(ctx, request, key)
 	if _, ok := errors.AsType[*PinError](err); ok {
 		switch found, isSite := c.fetchRoot(ctx); {
 		case isSite:
 			return invite.Answer{}, &SiteError{Host: c.host}
 		case found:
-			answer, err = c.send(ctx, request)
+			answer, err = c.sendUntilApproved(ctx, request, key)
 		}
 	}
 	if outdated, ok := errors.AsType[*outdatedError](err); ok {
 		return invite.Answer{}, c.clockError(ctx, outdated)
 	}
 	return answer, c.explain(err)
+}
+
+// askAgain is how long a device waits before it asks again for a yes.
+const askAgain = 2 * time.Second
+
+// sendUntilApproved sends the request for as long as the operator has not said
+// yes or no, and shows the words to compare once.
+func (c *client) sendUntilApproved(ctx context.Context, request invite.Request, key crypto.Signer) (invite.Answer, error) {
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return invite.Answer{}, err
+	}
+	for told := false; ; told = true {
+		answer, err := c.send(ctx, request)
+		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Status != http.StatusAccepted || c.waiting == nil {
+			return answer, err
+		}
+		if !told {
+			c.waiting(invite.Words(c.link.Code.GuardedHash(), spki))
+		}
+		if !pause(ctx, askAgain) {
+			return invite.Answer{}, context.Cause(ctx)
+		}
+	}
 }
 
 // send posts the request, again when the connection broke after it was up.

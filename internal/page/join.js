@@ -51,6 +51,7 @@
     const fragment = location.hash.slice(1);
     show($("paste"), !invitation(fragment));
     offer(location.origin, fragment);
+    if (good) report("opened");
   };
   $("link").addEventListener("input", () => {
     const text = $("link").value.trim();
@@ -77,18 +78,61 @@
     }
   }));
 
+  // What this device is, and how far it has come, for whoever invited it. The
+  // report holds the code's hash: it spends nothing.
+  const described = async () => {
+    let version = "", kind = { android: "Android", ios: "iOS", mac: "macOS", windows: "Windows", linux: "Linux" }[system];
+    try {
+      const told = await navigator.userAgentData.getHighEntropyValues(["platformVersion"]);
+      if (system !== "linux") version = told.platformVersion.split(".")[0];
+    } catch {
+      const match = /OS (\d+)[_.\d]* like Mac|Version\/(\d+)\S* Mobile/.exec(ua);
+      if (match) version = match[1] || match[2];
+    }
+    const browser = [["Firefox", /Firefox\/|FxiOS\//], ["Edge", /Edg(A|iOS)?\//], ["Samsung Internet", /SamsungBrowser\//],
+      ["Opera", /OPR\/|OPT\//], ["Chrome", /Chrome\/|CriOS\//], ["Safari", /Safari\//]].find(([, is]) => is.test(ua));
+    return [kind, version, browser ? browser[0] : "browser"].filter(Boolean).join(" ");
+  };
+  const bytesOf = (code) => {
+    const number = [...code.slice(0, 26)].reduce((n, c) => n * 32n + BigInt(alphabet.indexOf(c)), 0n);
+    return new Uint8Array(number.toString(16).padStart(32, "0").match(/../g).map((byte) => parseInt(byte, 16)));
+  };
+  const post = (path, value) => fetch(path, {
+    method: "POST", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
+    headers: { "Content-Type": "application/json" }, body: JSON.stringify(value),
+  });
+  const report = async (step) => {
+    try {
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytesOf(good)));
+      const invite = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+      await post("/join/report", { invite, step, device: await described() });
+    } catch { /* nobody has to know */ }
+  };
+
   // Enrolling. The key is kept for another try: the server answers the same
   // key again, also when its first answer was lost.
   let made;
+  const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
   const ask = async () => {
-    const response = await fetch("/join", {
-      method: "POST", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ code: good.split(".")[0], csr: made.csr }),
-    });
-    const answer = await response.json();
-    if (!response.ok) throw { said: answer.detail };
-    return answer;
+    for (let missed = 0; ; ) {
+      let response, answer;
+      try {
+        response = await post("/join", { code: good.split(".")[0], csr: made.csr });
+        answer = await response.json();
+        missed = 0;
+      } catch (e) {
+        // A phone that slept while it waited has lost its connection.
+        if ($("waiting").hidden || ++missed > 5) throw e;
+        await pause(2);
+        continue;
+      }
+      if (!response.ok) throw { said: answer.detail };
+      if (response.status !== 202) return answer;
+      $("words").textContent = answer.words;
+      show($("working"), false);
+      show($("waiting"), true);
+      await pause(2);
+    }
   };
   const sentence = (text) => text[0].toUpperCase() + text.slice(1).replace(/\.?$/, ".");
   const enrol = async () => {
@@ -97,6 +141,7 @@
     show($("working"), true);
     try {
       made = made || await keymaker.makeKey();
+      report("key");
       finish(await ask());
     } catch (e) {
       const why = $("why");
@@ -105,6 +150,7 @@
       show($("retry"), !e.said && made);
     }
     show($("working"), false);
+    show($("waiting"), false);
   };
   const fileOf = (answer, password, encoding) => URL.createObjectURL(new Blob([keymaker.pack({
     key: made.key, certificates: answer.certificate, name: answer.name, password, encoding,

@@ -26,6 +26,8 @@ type texts struct {
 	JoinMakeP        string
 	JoinMakeButton   string
 	JoinWorking      string
+	JoinWaiting      string
+	JoinWaitingP     string
 	JoinLost         string
 	JoinOld          string
 	JoinRetry        string
@@ -88,6 +90,8 @@ var english = texts{
 	JoinMakeP:        "This uses the invitation, which is good once: do it on the device that is to come in.",
 	JoinMakeButton:   "Make the key",
 	JoinWorking:      "Making the key and asking for its certificate …",
+	JoinWaiting:      "Read these words to the person who invited you",
+	JoinWaitingP:     "They have to see the same ones, and say yes. Leave this page open.",
 	JoinLost:         "The server did not answer. Nothing is lost: try again, with this page left open.",
 	JoinOld:          "This browser cannot make the key. Use a newer one, or the command below; the invitation is still good.",
 	JoinRetry:        "Try again",
@@ -114,7 +118,7 @@ var english = texts{
 	JoinMissing:      "Is the command not known there? With Go on the computer, this installs it:",
 	JoinGo:           "go install github.com/postern-project/postern/cmd/postern@latest",
 	JoinSafe:         "Is it safe to look at this page?",
-	JoinSafeP:        "Yes. Opening it spends nothing: the code is in the part of the address that browsers keep to themselves, and is sent only when you make the key. The invitation works once, and only for a short time.",
+	JoinSafeP:        "Yes. Opening it spends nothing: the code is in the part of the address that browsers keep to themselves, and is sent only when you make the key. Whoever invited you sees that the page was opened, and on what kind of device. The invitation works once, and only for a short time.",
 
 	MessageHome:    "A private door",
 	MessageHomeP:   "Behind it are sites that open only for enrolled devices.",
