@@ -30,10 +30,11 @@ type listing struct {
 func newList(a *app) *cobra.Command {
 	var l listing
 	c := &cobra.Command{
-		Use:   "list [" + strings.Join(kinds, "|") + "]",
+		Use:   "list [WHAT]",
 		Short: "Who and what there is",
-		Long: `List identities, certificates, invites, devices that wait for a yes, groups,
-issuers or the newest refusals. --json prints an array.`,
+		Long: `List what WHAT says: identities (unless told otherwise), certificates, invites,
+requests (devices that wait for a yes), groups, issuers or refusals (the
+newest). --json prints an array.`,
 		Example: `  postern list
   postern list certificates --name ben --status good
   postern list refusals --json`,
