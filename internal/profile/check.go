@@ -67,7 +67,7 @@ func (p Profile) CheckFields(c *x509.Certificate, r Request) error {
 		name  string
 		fault error
 	}{
-		{"serial", checkSerial(c, r.Shard)}, {"dates", checkDates(c, from, to)}, {"subject", checkSubject(c, r.ID)},
+		{"serial", checkSerial(c, r.Shard)}, {"dates", checkDates(c, from, to)}, {"subject", checkSubject(c, r.ID, hosts)},
 		{"names", checkNames(c, r.ID, hosts)}, {"usage", checkUsage(c, p.usage)}, {"key", checkKeyIs(c, r.PublicKey)},
 		{"issuer", checkIssuer(c, r.Issuer)}, {"extensions", checkExtensions(c, r.Pointers)}, {"pointers", checkPointers(c, r.Pointers)},
 		{"constraints", withinConstraints(c, r.Issuer)},
@@ -93,8 +93,8 @@ func checkDates(c *x509.Certificate, from, to time.Time) error {
 	return nil
 }
 
-func checkSubject(c *x509.Certificate, id identity.ID) error {
-	if len(c.Subject.Names) != 1 || c.Subject.CommonName != CommonName(id.Name()) {
+func checkSubject(c *x509.Certificate, id identity.ID, hosts Hosts) error {
+	if len(c.Subject.Names) != 1 || c.Subject.CommonName != subject(id, hosts) {
 		return errors.New("its subject is not the one common name decided")
 	}
 	return nil

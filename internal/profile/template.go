@@ -70,7 +70,7 @@ func (p Profile) Template(r Request) (*x509.Certificate, error) {
 	}
 	c := &x509.Certificate{
 		SerialNumber:          newSerial(r.Shard),
-		Subject:               pkix.Name{CommonName: CommonName(r.ID.Name())},
+		Subject:               pkix.Name{CommonName: subject(r.ID, hosts)},
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -152,6 +152,21 @@ func (u Usage) eku() x509.ExtKeyUsage {
 // end where the name is longer than a common name can be. It is never read as
 // an identity.
 func CommonName(n identity.Name) string { return tail(n.String(), maxCommonName) }
+
+// subject returns the common name of a certificate. A server's is its first
+// host, since certbot and others read it as one: a name such as services/web
+// there makes them ask for a certificate for services/web when they renew.
+func subject(id identity.ID, h Hosts) string {
+	for _, name := range h.DNSNames {
+		if len(name) <= maxCommonName {
+			return name
+		}
+	}
+	if len(h.IPs) > 0 {
+		return h.IPs[0].String()
+	}
+	return CommonName(id.Name())
+}
 
 func tail(s string, n int) string {
 	if len(s) <= n {
