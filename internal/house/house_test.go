@@ -22,18 +22,18 @@ const module = "github.com/postern-project/postern/"
 // the storeys below its own, and none beside or above it.
 var storeys = [][]string{
 	{"identity", "refusal"},
-	{"rule", "profile", "chain", "ledger", "page", "invite"}, // domain: values and decisions, no I/O
-	{"roster"},
+	{"rule", "profile", "chain", "ledger", "page", "invite", "jws"}, // domain: values and decisions, no I/O
+	{"roster", "permit"},
 	{"store", "keys", "upstream", "telemetry"}, // what is kept, and where
 	{"follow"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
-	{"enroll", "join", "api", "config"},
+	{"enroll", "join", "api", "config", "acme"},
 	{"demo"},
 	{"cli"},
 }
 
 // domain lists the packages that do no I/O and read no clock.
-var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster"}
+var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster", "jws", "permit"}
 
 // source is one package's files outside its tests.
 type source struct {
