@@ -38,6 +38,10 @@ type Authority interface {
 	Profiles(context.Context) ([]authority.Profile, error)
 	Head(context.Context) (authority.Head, error)
 	Verify(context.Context) (authority.Verification, error)
+	CreateACMEKey(context.Context, authority.ACMEKeyRequest) (authority.ACMEKey, error)
+	ACMEAccounts(context.Context) ([]authority.ACMEAccountInfo, error)
+	ACMEOrders(context.Context, authority.ACMEOrderQuery) ([]authority.ACMEOrder, error)
+	ACMEOrder(ctx context.Context, id string) (authority.ACMEOrderStory, error)
 }
 
 // A Live is what only a running server can tell.

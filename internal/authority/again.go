@@ -17,12 +17,17 @@ func (s *Service) again(ctx context.Context, i store.InviteRow, spki []byte) (Is
 	if i.Key != sha256.Sum256(spki) || s.now().After(i.UsedAt.Add(answerAgain)) {
 		return Issued{}, usable(i, s.now())
 	}
-	// The row can be read a moment before the roster is told of it. Whoever has
+	return s.recorded(ctx, i.TBS)
+}
+
+// recorded hands out a certificate that the ledger holds.
+func (s *Service) recorded(ctx context.Context, tbs ledger.Hash) (Issued, error) {
+	// A row can be read a moment before the roster is told of it. Whoever has
 	// had a turn in the store after that finds the roster up to date.
 	if err := s.update(ctx, func(*store.Tx) error { return nil }); err != nil {
 		return Issued{}, err
 	}
-	c, signed, err := s.kept(ctx, i.TBS)
+	c, signed, err := s.kept(ctx, tbs)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -39,7 +44,7 @@ func (s *Service) again(ctx context.Context, i store.InviteRow, spki []byte) (Is
 		return Issued{}, err
 	}
 	if row.Revoked {
-		return Issued{}, refuse(CodeRevoked, inviteAnew, "the certificate of this invitation was revoked")
+		return Issued{}, refuse(CodeRevoked, inviteAnew, "the certificate that was issued for this was revoked")
 	}
 	// Nothing protects a kept copy, so its signature is checked.
 	if !signed || c.CheckSignatureFrom(by.Certificate) != nil {

@@ -25,6 +25,8 @@ const (
 	CodeReadOnly       = "read-only"
 	CodePending        = "pending"
 	CodeRateLimited    = "rate-limited"
+	CodeForbidden      = "forbidden-by-policy"
+	CodeBadCSR         = "bad-certificate-request"
 )
 
 // An Error is a refusal by the authority, with a meaning that survives the

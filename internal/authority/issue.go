@@ -24,6 +24,7 @@ const (
 	viaSelf   = "self"
 	viaInvite = "invite"
 	viaRenew  = "renew"
+	viaACME   = "acme"
 )
 
 // A decision is what every door ends in: whose key is certified for which

@@ -75,7 +75,8 @@ func (s *Service) revokeName(ctx context.Context, tx *store.Tx, n identity.Name,
 		}
 	}
 	done.Invites = len(invites)
-	return done, nil
+	done.ACMEKeys, err = cancelACMEKeys(ctx, tx, n)
+	return done, err
 }
 
 // withdraw appends the revocation of refs and returns their records. A whole

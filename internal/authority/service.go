@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/permit"
 	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/roster"
 	"github.com/postern-project/postern/internal/store"
@@ -42,6 +43,7 @@ type Service struct {
 	root    *x509.Certificate
 	issuers []*issuer // fixed when the service is opened
 	policy  atomic.Pointer[Policy]
+	dir     string
 }
 
 // A Policy is what an operator declares about certificates. The zero Policy
@@ -54,6 +56,9 @@ type Policy struct {
 	// as http://pki.example.com, without a slash at the end; "" prints no
 	// address into certificates.
 	PublicURL string
+	// ACME says what the ACME servers of profiles issue; a profile that is not
+	// named has none.
+	ACME map[string]permit.Policy
 }
 
 // Enforce puts a policy in force for what is issued from now on.
@@ -84,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, errors.New("open authority: a store and its roster are needed")
 	}
 	s := &Service{
-		store: o.Store, roster: o.Roster, log: o.Log, now: o.Now,
+		store: o.Store, roster: o.Roster, log: o.Log, now: o.Now, dir: o.Dir,
 		domain: o.Roster.TrustDomain(), root: o.Roster.Root(),
 	}
 	if s.log == nil {

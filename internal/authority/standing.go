@@ -14,13 +14,16 @@ import (
 // service never closes a site, and the other way round.
 const SitesName = "sites"
 
-// place refuses a name below SitesName to everybody but the server itself.
+// place refuses a name below SitesName to everybody but the server itself, and
+// one below ACMENames to everybody but the accounts of open profiles.
 func place(n identity.Name, via string) error {
-	sites := false
+	sites, strangers := false, false
 	for above := range n.Lineage() {
-		sites = above.String() == SitesName
+		sites, strangers = above.String() == SitesName, above.String() == ACMENames
 	}
 	switch {
+	case strangers && via != viaACME:
+		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to ACME accounts that nobody invited", ACMENames)
 	case sites && via != viaSelf && via != viaRenew:
 		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to the server's own certificates", SitesName)
 	case !sites && via == viaSelf:

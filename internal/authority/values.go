@@ -97,6 +97,7 @@ type RevokeRequest struct {
 type Revocation struct {
 	Certificates []Certificate `json:"certificates"`
 	Invites      int           `json:"invites"`
+	ACMEKeys     int           `json:"acme_keys,omitempty"` // and the accounts they became
 }
 
 // An Identity is a name with its standing.

@@ -125,3 +125,8 @@ func (s *Store) SweepStates(ctx context.Context, now time.Time, limit int) (n in
 	})
 	return n, err
 }
+
+// NewestStates returns the newest records of a kind, at most limit of them.
+func (r reader) NewestStates(ctx context.Context, kind string, limit int) ([]State, error) {
+	return collect(ctx, r.session, stateColumns+"WHERE kind = $1 ORDER BY created_at DESC, id LIMIT $2", []any{kind, limit}, scanState)
+}
