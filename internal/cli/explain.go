@@ -32,12 +32,13 @@ type explaining struct {
 func newExplain(a *app) *cobra.Command {
 	var f explaining
 	c := &cobra.Command{
-		Use:   "explain FILE...|HOST[:PORT]|REFERENCE",
+		Use:   "explain FILE...|HOST[:PORT]|REFERENCE|ORDER",
 		Short: "Why yes, why no, step by step",
 		Long: `Tell why a certificate, a server or a refusal is as it is, step by step, and
 what to do about it. FILE is a certificate, key, certificate request or PKCS#12
 file, of Postern's making or not; - is standard input. HOST is asked live.
-REFERENCE is the short code on a refusal page.`,
+REFERENCE is the short code on a refusal page, ORDER an order of the ACME
+server ('postern acme orders').`,
 		Example: `  postern explain K7QM-2XPA
   postern explain pw.example.com --cert ./ben-laptop
   postern explain server.pem chain.pem --host orders.internal --root ca.pem`,
@@ -68,8 +69,8 @@ func (a *app) explain(ctx context.Context, args []string, f explaining) error {
 	return err
 }
 
-// what a report is about. A refusal is wrong by nature: to tell of one is a
-// success.
+// what a report is about. A refusal is wrong by nature: to tell of one, or of an
+// order that failed, is a success.
 type about int
 
 const (
@@ -89,6 +90,10 @@ func (a *app) report(ctx context.Context, args []string, f explaining) (explain.
 	}
 	if ref, err := refusal.ParseReference(args[0]); err == nil {
 		r, err := a.explainRefusal(ctx, ref)
+		return r, aRefusal, err
+	}
+	if looksLikeOrder(args[0]) {
+		r, err := a.explainOrder(ctx, args[0])
 		return r, aRefusal, err
 	}
 	if looksLikePath(args[0]) {

@@ -21,7 +21,8 @@ func newInvite(a *app) *cobra.Command {
 	var q authority.InviteRequest
 	var ttl lifetime
 	var group string
-	var noWait bool
+	var noWait, acme bool
+	var hosts []string
 	c := &cobra.Command{
 		Use:   "invite NAME",
 		Short: "A link that lets one device or service in, once",
@@ -29,10 +30,15 @@ func newInvite(a *app) *cobra.Command {
 for NAME; the key is made on their device and stays there. The link is good
 for 15 minutes, and for 24 hours with --profile service. On a terminal the
 command stays and shows what happens. With --approve the device and this
-terminal show the same words, and you confirm them.`,
+terminal show the same words, and you confirm them.
+
+With --acme it is no link but a key for external account binding: an ACME
+client makes one account with it within 24 hours, whose certificates are those
+of NAME.`,
 		Example: `  postern invite anna/phone
   postern invite anna/laptop --group family --ttl 1h
-  postern invite services/checkout --profile service --json`,
+  postern invite services/checkout --profile service --json
+  postern invite services/web --acme --dns "*.web.home.internal"`,
 		Args:              arguments(1, 1, "the name of the device or service", nameHint),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -43,6 +49,15 @@ terminal show the same words, and you confirm them.`,
 				return err
 			}
 			q.TTL = ttl.d
+			if acme {
+				if group != "" {
+					return usage("leave --group out", "a server's certificate opens no door, so a group means nothing for it")
+				}
+				return a.inviteACME(c.Context(), authority.ACMEKeyRequest{Name: q.Name, Profile: q.Profile, Hosts: hosts, TTL: q.TTL})
+			}
+			if len(hosts) > 0 {
+				return usage("add --acme", "--dns says what an ACME account may ask for")
+			}
 			return a.invite(c.Context(), q, !noWait && !a.json)
 		},
 	}
@@ -51,6 +66,8 @@ terminal show the same words, and you confirm them.`,
 	c.Flags().StringVar(&group, "group", "", "the `GROUP` that NAME joins when the link is used")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not stay and show what happens")
 	c.Flags().BoolVar(&q.Approve, "approve", false, "ask for your yes before the certificate is issued")
+	c.Flags().BoolVar(&acme, "acme", false, "make a key for an ACME account instead of a link")
+	c.Flags().StringArrayVar(&hosts, "dns", nil, "with --acme, a host `NAME` that the account may ask for (default all of the profile's); may be repeated")
 	c.RegisterFlagCompletionFunc("profile", a.completeProfiles)
 	return c
 }

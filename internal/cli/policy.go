@@ -5,12 +5,17 @@ import (
 
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/permit"
 	"github.com/postern-project/postern/internal/profile"
 )
 
 // policyOf returns what a configuration says of certificates.
 func policyOf(c config.Config) authority.Policy {
-	return authority.Policy{Profiles: &c.Profiles, PublicURL: c.Public.PlainURL()}
+	p := authority.Policy{Profiles: &c.Profiles, PublicURL: c.Public.PlainURL(), ACME: map[string]permit.Policy{}}
+	for _, a := range c.ACME {
+		p.ACME[a.Profile] = a.Policy
+	}
+	return p
 }
 
 // policy reads it from the file. A file that is wrong keeps nobody from

@@ -31,7 +31,7 @@ var commands = map[string][]func(*app) *cobra.Command{
 	"start":  {newUp, newInit, newCheck, newDemo},
 	"people": {newInvite, newApprove, newJoin, newRevoke, newSuspend, newReinstate, newGroup},
 	"files":  {newIssue, newSign, newRenew},
-	"look":   {newStatus, newList, newShow, newExplain},
+	"look":   {newStatus, newList, newShow, newExplain, newACME},
 	"keep":   {newLedger, newRestore, newVersion},
 }
 

@@ -32,6 +32,9 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 	if err := conf.CheckGroups(s.house.Roster.HasGroup, s.app.groupCommand); err != nil {
 		return err
 	}
+	if err := s.acme.Configure(ctx, acmeProfiles(conf)); err != nil {
+		return err
+	}
 	oldDoors, old := s.doors.Load(), s.sites.Load()
 	nextDoors, err := oldDoors.reopen(conf)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postern-project/postern/internal/acme"
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/enroll"
@@ -44,6 +45,7 @@ type server struct {
 	metrics *prometheus.Registry
 	public  http.Handler
 	course  enroll.Course // of invitations
+	acme    *acme.Server
 
 	mu    sync.Mutex // held while a configuration is put in force; guards open
 	open  bool       // the doors are being served
@@ -59,6 +61,9 @@ func (a *app) newServer(ctx context.Context, house *House, conf config.Config, f
 	s.alive, s.end = context.WithCancelCause(ctx)
 	var err error
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
+		return nil, err
+	}
+	if s.acme, err = acme.New(ctx, acme.Options{Authority: house.Authority, Log: log, Now: a.Now}); err != nil {
 		return nil, err
 	}
 	if s.public, err = s.publicSide(); err != nil {
@@ -99,6 +104,7 @@ func (s *server) publicSide() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", join)
+	mux.Handle("/acme/", s.acme)
 	mux.HandleFunc("GET /issuers/{file}", s.serveIssuer)
 	mux.HandleFunc("GET /ledger/checkpoint", s.serveCheckpoint)
 	return mux, nil
@@ -171,6 +177,7 @@ func (s *server) run() error {
 		return api.Serve(ctx, socket, api.Handler(s.house.Authority, s, s.log), s.log)
 	})
 	s.part("configuration", s.watch)
+	s.part("acme", s.acme.Run)
 	s.ready.Store(true)
 	if err := s.welcome(s.alive); err != nil {
 		return err
@@ -208,6 +215,7 @@ func (s *server) part(name string, run func(context.Context) error) {
 func (s *server) close() error {
 	s.end(nil)
 	s.tasks.Wait() // requests get their grace
+	s.acme.Close()
 	s.gateway.Close()
 	s.sites.Swap(&sites{}).dropUnless(&sites{})
 	return s.journal.Close()

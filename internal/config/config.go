@@ -45,6 +45,7 @@ type Config struct {
 	Profiles profile.Set
 	// Networks are the named ones that lists may ask for.
 	Networks rule.Networks
+	ACME     []ACME // the ACME servers, in the order of the file
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 
@@ -172,6 +173,7 @@ func (c Config) Warnings() []Warning {
 		}
 		s.routeWarnings(&all, c)
 	}
+	c.acmeWarnings(&all)
 	warnings := make([]Warning, len(all))
 	for i, p := range all {
 		warnings[i] = Warning(*p)

@@ -63,6 +63,7 @@ func (r *reader) config(root ast.Node) Config {
 		"log":      func(n ast.Node) { r.log(n, &c.Log) },
 		"profiles": func(n ast.Node) { c.Profiles = r.profiles(n) },
 		"networks": func(n ast.Node) { c.Networks = r.networks(n) },
+		"acme":     func(n ast.Node) { c.ACME = r.acme(n) },
 		"issuers":  func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
 	})
 	if c.Public.Host == "" && c.Public.Listen.IsZero() {
@@ -70,6 +71,7 @@ func (r *reader) config(root ast.Node) Config {
 	}
 	r.publicHostIsNoSite(c)
 	r.networksExist(c)
+	r.acmeProfilesAreForServers(c)
 	return c
 }
 
