@@ -9,7 +9,7 @@ import (
 func gatewayRoutes(site config.Site) []gateway.Route {
 	routes := make([]gateway.Route, len(site.Routes))
 	for i, r := range site.Routes {
-		routes[i] = gateway.Route{Match: r.Match, List: r.List}
+		routes[i] = gateway.Route{Match: r.Match, List: r.List, Policy: r.Policy}
 	}
 	return routes
 }

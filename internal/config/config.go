@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/profile"
@@ -46,6 +48,8 @@ type Config struct {
 	// Networks are the named ones that lists may ask for.
 	Networks rule.Networks
 	ACME     []ACME // the ACME servers, in the order of the file
+	// Zone is the time zone of conditions: the machine's unless one is named.
+	Zone *time.Location
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 
@@ -87,13 +91,14 @@ type Log struct {
 // of Static, Proxy and TCP is set. The zero List lets nobody in. List is for
 // what no route matches.
 type Site struct {
-	Host       string // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
-	Static     string // an absolute path to an existing folder
-	Proxy      string // http(s)://HOST:PORT or unix:/PATH
-	TCP        string // HOST:PORT or unix:/PATH
-	StartTLS   string // "postgres" or "", which has TLS come first
-	List       rule.List
-	Routes     []Route
+	Host     string // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
+	Static   string // an absolute path to an existing folder
+	Proxy    string // http(s)://HOST:PORT or unix:/PATH
+	TCP      string // HOST:PORT or unix:/PATH
+	StartTLS string // "postgres" or "", which has TLS come first
+	List     rule.List
+	Routes   []Route
+	gateway.Policy
 	Stealth    bool
 	MinVersion uint16 // tls.VersionTLS13 unless the site says otherwise
 
@@ -108,6 +113,7 @@ type Site struct {
 // Default returns the configuration of somebody who wrote none.
 func Default() Config {
 	c := Config{
+		Zone:      time.Local,
 		Listen:    []Address{{Port: DefaultPort}},
 		Log:       Log{Format: telemetry.Text, Level: slog.LevelInfo},
 		IssuerKey: keys.ECDSAP256,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/rule"
 )
@@ -16,6 +17,7 @@ import (
 type Route struct {
 	Match rule.Pattern
 	List  rule.List
+	gateway.Policy
 
 	at position
 }
@@ -66,24 +68,34 @@ func (r *reader) routes(n ast.Node, s *Site, what string) {
 }
 
 func (r *reader) route(n ast.Node, s *Site, what string) {
-	one := Route{at: at(n)}
+	one := Route{at: at(n), Policy: s.inherited()}
 	matched, label := false, "a route of "+what
-	r.section(n, label, map[string]func(ast.Node){
-		"match": func(n ast.Node) { matched, one.at = true, at(n); one.Match = r.pattern(n) },
-		"allow": func(n ast.Node) { one.List.Allow = r.terms(n, "allow", s.mentions) },
-		"deny":  func(n ast.Node) { one.List.Deny = r.terms(n, "deny", s.mentions) },
-	})
+	keys := r.policyKeys(&one.List, &one.Policy, s.mentions)
+	keys["match"] = func(n ast.Node) { matched, one.at = true, at(n); one.Match = r.pattern(n) }
+	r.section(n, label, keys)
 	switch {
 	case !matched && s.hasRest:
 		r.fail(one.at, "give it a match, or drop one of the two", "%s has a rule for everything else already", what)
 	case !matched || one.Match.IsEverything() && !s.hasRest:
-		s.hasRest, s.List = true, one.List
+		s.hasRest, s.List, s.Policy = true, one.List, one.Policy
 	case one.Match.IsEverything():
 		r.fail(one.at, "drop one of the two", "%s has a rule for everything else already, and %q is for the same", what, one.Match)
 	case !one.Match.IsZero():
 		s.Routes = append(s.Routes, one)
 	}
 }
+
+// policyKeys are the keys that a site and a route have in common.
+func (r *reader) policyKeys(l *rule.List, p *gateway.Policy, m mentions) map[string]func(ast.Node) {
+	return map[string]func(ast.Node){
+		"allow": func(n ast.Node) { l.Allow = r.terms(n, "allow", m) },
+		"deny":  func(n ast.Node) { l.Deny = r.terms(n, "deny", m) },
+		"when":  func(n ast.Node) { r.condition(n, &p.When) },
+	}
+}
+
+// inherited is what routes take over from their site.
+func (s *Site) inherited() gateway.Policy { return gateway.Policy{} }
 
 func (r *reader) pattern(n ast.Node) rule.Pattern {
 	var p rule.Pattern

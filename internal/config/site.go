@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
@@ -43,17 +44,21 @@ func (r *reader) site(p pair) Site {
 	s := Site{MinVersion: tls.VersionTLS13, mentions: newMentions()}
 	what := "site " + p.key
 	var routes ast.Node
-	r.section(p.value, what, map[string]func(ast.Node){
+	keys := r.policyKeys(&s.List, &s.Policy, s.mentions)
+	for _, name := range []string{"allow", "deny", "when"} {
+		read := keys[name]
+		keys[name] = func(n ast.Node) { s.hasRest = true; read(n) }
+	}
+	maps.Copy(keys, map[string]func(ast.Node){
 		"static":   r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
 		"proxy":    r.word("proxy", func(v string) (err error) { s.Proxy, err = parseProxy(v); return err }),
 		"tcp":      r.word("tcp", func(v string) (err error) { s.TCP, err = parseTCP(v); return err }),
 		"starttls": r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
-		"allow":    func(n ast.Node) { s.hasRest = true; s.List.Allow = r.terms(n, "allow", s.mentions) },
-		"deny":     func(n ast.Node) { s.hasRest = true; s.List.Deny = r.terms(n, "deny", s.mentions) },
 		"stealth":  r.boolean("stealth", &s.Stealth),
 		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 		"routes":   func(n ast.Node) { routes = n },
 	})
+	r.section(p.value, what, keys)
 	if routes != nil { // last, so that the site's own list is known
 		r.routes(routes, &s, what)
 	}

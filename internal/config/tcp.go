@@ -43,6 +43,8 @@ func (r *reader) fitsTCP(p pair, s Site, what string) {
 		r.fail(p.at, "drop starttls, or say tcp: HOST:PORT", "%s has starttls, which is for tcp sites", what)
 	case s.TCP != "" && len(s.Routes) > 0:
 		r.fail(p.at, "drop routes, or say proxy: in place of tcp:", "%s has routes, which are for HTTP", what)
+	case s.TCP != "" && s.When.OfRequests():
+		r.fail(p.at, "ask about identity, certificate, client or time only", "%s has a condition about requests, and on a tcp site there are none", what)
 	case s.TCP != "" && s.List.AdmitsStrangers():
 		r.fail(p.at, "drop strangers from allow", "%s lets strangers in, and a tcp site turns them away in the handshake", what)
 	}

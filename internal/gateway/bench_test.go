@@ -285,7 +285,7 @@ func BenchmarkJudge(b *testing.B) {
 	rest, now := h.table.Load().doors["pw.example.com"].rest, time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		if v := h.judge(c, rest, now); v.code != "" {
+		if v := h.judge(c, rest, &errand{method: "GET", path: "/"}, now); v.code != "" {
 			b.Fatal(v)
 		}
 	}

@@ -89,6 +89,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			g.expire(g.now())
 			if g.minute.begins(g.now()) {
 				g.lookAround()
+				g.tellTime()
 			}
 			g.dismiss()
 			timer.Reset(min(max(g.index.nextEnd().Sub(g.now()), sweepLeast), sweepEvery))

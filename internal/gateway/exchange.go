@@ -34,7 +34,7 @@ type exchange struct {
 }
 
 func (g *Gateway) newExchange(c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
-	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now(), errand: errand{r.Method, r.URL.Path}}
+	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now(), errand: errand{method: r.Method, path: r.URL.Path}}
 	x.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	return x, x.request
 }

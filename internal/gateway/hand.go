@@ -1,9 +1,46 @@
 package gateway
 
-import "slices"
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // An errand is a request in hand, as far as judging it again needs it.
-type errand struct{ method, path string }
+// It is guarded by its connection's mutex for all but the goroutine that serves
+// it.
+type errand struct {
+	method, path string
+	headers      map[string]string // those that a condition asks for
+}
+
+// errand returns what a connection to the door is judged for as a whole: for
+// a tcp site, whose condition does not ask about requests, the one thing it is
+// for; else nothing in particular.
+func (d *door) errand() *errand {
+	if d.tcp() {
+		return &errand{}
+	}
+	return nil
+}
+
+// detail notes what the condition of w asks of the header.
+func (c *conn) detail(a *errand, h http.Header, w *way) {
+	names := w.When.Headers()
+	if len(names) == 0 {
+		return
+	}
+	headers := make(map[string]string, len(names))
+	for _, name := range names {
+		// RFC 9110 section 5.3: fields of one name are one list.
+		if values := h.Values(name); len(values) > 0 {
+			headers[name] = strings.Join(values, ", ")
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.headers = headers
+}
 
 // take notes a request before it is judged, so that a change of the rules
 // from then on finds it.
@@ -28,8 +65,12 @@ func (c *conn) lay(a *errand) {
 }
 
 // inHand returns the requests in hand.
-func (c *conn) inHand() []*errand {
+func (c *conn) inHand() []errand {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.hand)
+	all := make([]errand, len(c.hand))
+	for i, a := range c.hand {
+		all[i] = *a
+	}
+	return all
 }

@@ -14,19 +14,21 @@ type verdict struct {
 	detail string
 }
 
-// judge says whether c may use a part of a site right now. The order of looking
-// is chain, roster, list, so that one cause has one code.
-func (g *Gateway) judge(c *conn, w *way, now time.Time) verdict {
+// judge says whether c may use a part of a site right now, for an errand or,
+// when that is nil, at all. The order of looking is chain, roster, list,
+// condition, so that one cause has one code.
+func (g *Gateway) judge(c *conn, w *way, a *errand, now time.Time) verdict {
 	v := g.recognise(c, now)
 	if v.code == "" {
-		return g.consult(c, v, w)
+		return g.consult(c, v, w, a, now)
 	}
 	if refusal.Lookup(v.code).Alarm || !w.strangers && !w.networks {
 		return v
 	}
 	// Whoever may come with no certificate may come with a bad one, and is
 	// nobody. A forgery is theft all the same.
-	if stranger := g.consult(c, verdict{}, w); stranger.code == "" {
+	stranger := g.consult(c, verdict{}, w, a, now)
+	if stranger.code == "" || stranger.code == refusal.Condition && v.code == refusal.NoCertificate {
 		return stranger
 	}
 	return v
@@ -73,12 +75,21 @@ func (g *Gateway) standing(cr *credential) verdict {
 	return v
 }
 
-// consult asks a list about a stranger, or somebody whose certificate is good.
-func (g *Gateway) consult(c *conn, v verdict, w *way) verdict {
-	d := w.list.Decide(g.subject(c, v.client, w))
-	if d.Allow {
-		return v
+// consult asks a list, and then a condition, about a stranger or somebody whose
+// certificate is good.
+func (g *Gateway) consult(c *conn, v verdict, w *way, a *errand, now time.Time) verdict {
+	s := g.subject(c, v.client, w)
+	if d := w.list.Decide(s); d.Allow {
+		if w.When == nil || a == nil {
+			return v
+		}
+		return g.ask(c, v, w, s, a, now)
+	} else {
+		return refuseByList(v, d)
 	}
+}
+
+func refuseByList(v verdict, d rule.Decision) verdict {
 	return verdict{client: v.client, code: refusal.NotOnList, detail: v.client.Name.String() + ": " + d.String()}
 }
 
@@ -97,25 +108,27 @@ func (g *Gateway) subject(c *conn, client Client, w *way) rule.Subject {
 // reach says whether there is any part of d that c may use.
 func (g *Gateway) reach(c *conn, d *door, now time.Time) verdict {
 	for _, w := range d.byRule {
-		if v := g.judge(c, w, now); v.code == "" {
+		if v := g.judge(c, w, nil, now); v.code == "" {
 			return v
 		}
 	}
-	return g.judge(c, d.rest, now)
+	return g.judge(c, d.rest, d.errand(), now)
 }
 
 // mayStay judges c while it lives: every request in hand by the part of the
 // door that it is for, and a connection at rest by whether it could still ask
 // for something.
 func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
-	if d.routes == nil {
-		return g.judge(c, d.rest, now)
+	if d.uniform || d.tcp() {
+		return g.judge(c, d.rest, d.errand(), now)
 	}
-	for _, a := range c.inHand() {
+	hand := c.inHand()
+	for i := range hand {
+		a := &hand[i]
 		if isReserved(a.path) {
 			continue
 		}
-		if v := g.judge(c, d.way(a.method, a.path), now); v.code != "" {
+		if v := g.judge(c, d.way(a.method, a.path), a, now); v.code != "" {
 			return v
 		}
 	}
@@ -137,5 +150,5 @@ func (g *Gateway) consultAny(v verdict, d *door) verdict {
 			return v
 		}
 	}
-	return g.consult(nil, v, d.rest)
+	return g.consult(nil, v, d.rest, nil, time.Time{})
 }

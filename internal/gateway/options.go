@@ -60,6 +60,8 @@ type Config struct {
 	Sites []Site
 	// Networks are those that lists may ask for.
 	Networks rule.Networks
+	// Zone is the time zone that conditions speak of; nil is UTC.
+	Zone *time.Location
 	// Public answers on the public side, to everybody.
 	Public http.Handler
 	// PublicHost, when set, is a host name of the public side on the sites'
@@ -83,6 +85,7 @@ type Site struct {
 	// Routes are parts of the site with rules of their own; of those that match
 	// a request the most specific one counts.
 	Routes []Route
+	Policy
 	// Handler answers those who may pass; without one the site is closed.
 	Handler http.Handler
 	// Tunnel, in place of Handler, makes a tcp site: those who may pass are

@@ -6,25 +6,33 @@ import (
 	"github.com/postern-project/postern/internal/rule"
 )
 
+// A Policy is what a site or a route asks beyond its list.
+type Policy struct {
+	// When has to hold for those whom the list lets in. Nil asks nothing.
+	When *rule.Condition
+}
+
 // A Route is a part of a site with rules of its own, in place of the site's.
 type Route struct {
 	// Match says which requests it is for.
 	Match rule.Pattern
 	// List says who may pass. The zero List lets nobody in.
 	List rule.List
+	Policy
 }
 
 // A way is one part of a door and what it asks.
 type way struct {
 	match string // the pattern as it was written; "" for the rest of the site
 	list  rule.List
+	Policy
 	// What follows from list.
 	strangers bool // they could pass, wherever they are
 	networks  bool // it asks where somebody is
 }
 
-func newWay(match string, list rule.List) *way {
-	return &way{match: match, list: list, strangers: list.AdmitsStrangers(), networks: list.UsesNetworks()}
+func newWay(match string, list rule.List, p Policy) *way {
+	return &way{match: match, list: list, Policy: p, strangers: list.AdmitsStrangers(), networks: list.UsesNetworks() || p.When.Asks("client.networks")}
 }
 
 // ways are the parts of a door.
@@ -33,20 +41,25 @@ type ways struct {
 	routes *rule.Routes // nil when rest is all there is
 	byRule []*way       // by the routes' index
 	// What some part of the door does.
-	strangers, networks bool
+	strangers, networks, timed bool
+	// uniform says that a connection at rest and every request on it have the
+	// same rights.
+	uniform bool
 }
 
 func newWays(s Site) (ways, error) {
-	w := ways{rest: newWay("", s.List)}
+	w := ways{rest: newWay("", s.List, s.Policy)}
 	patterns := make([]rule.Pattern, len(s.Routes))
 	for i, r := range s.Routes {
 		patterns[i] = r.Match
-		w.byRule = append(w.byRule, newWay(r.Match.String(), r.List))
+		w.byRule = append(w.byRule, newWay(r.Match.String(), r.List, r.Policy))
 	}
 	for _, one := range w.all() {
 		w.strangers = w.strangers || one.strangers
 		w.networks = w.networks || one.networks
+		w.timed = w.timed || one.When.Timed()
 	}
+	w.uniform = len(patterns) == 0 && s.When == nil
 	if len(patterns) == 0 {
 		return w, nil
 	}

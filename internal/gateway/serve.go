@@ -53,7 +53,8 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		return
 	}
 	x.way = d.way(r.Method, r.URL.Path)
-	v := g.judge(x.conn, x.way, x.start)
+	x.conn.detail(&x.errand, r.Header, x.way)
+	v := g.judge(x.conn, x.way, &x.errand, x.start)
 	if v.code != "" {
 		x.refuse(r, v.code, v.detail)
 		return

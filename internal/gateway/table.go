@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -14,6 +16,7 @@ type table struct {
 	doors   map[string]*door
 	publics map[string]*door // on a listener of the public side's own
 	joinURL string
+	zone    *time.Location
 	// postgres is set when a site's clients may begin as PostgreSQL's do.
 	postgres bool
 }
@@ -55,7 +58,7 @@ func (t *table) of(c *conn) *door {
 // the keys of session tickets, are taken over from old where neither the
 // trust generation nor what the handshake does has changed.
 func (g *Gateway) newTable(c Config, t *trust, old *table) (*table, error) {
-	next := &table{doors: make(map[string]*door, len(c.Sites)+1), publics: make(map[string]*door), joinURL: c.JoinURL}
+	next := &table{doors: make(map[string]*door, len(c.Sites)+1), publics: make(map[string]*door), joinURL: c.JoinURL, zone: cmp.Or(c.Zone, time.UTC)}
 	for _, s := range c.Sites {
 		if err := g.enter(next, &door{site: s, trust: t}, s.Host, old); err != nil {
 			return nil, err

@@ -133,6 +133,12 @@ var catalogue = []Info{
 		OperatorRemedy: "The site is a tcp site, and nothing of a request reaches what is behind it. If it does speak HTTP, write 'proxy:' in place of 'tcp:'.",
 	},
 	{
+		Code: Condition, Status: http.StatusForbidden, Title: "Not now, or not like this",
+		Sentence:       "You are on the list, but the site lets you in under a condition only, such as a time of day, and it does not hold now.",
+		VisitorRemedy:  "Ask the person who runs this site when and how it may be used.",
+		OperatorRemedy: "The log line quotes the condition, which stands under 'when:' in postern.yaml. What keeps it from being answered, such as a header field that was not sent, counts as no.",
+	},
+	{
 		Code: UpstreamDown, Status: http.StatusBadGateway, Title: "The application does not answer",
 		Sentence:       "You were let in, but the application behind this site does not answer.",
 		VisitorRemedy:  "Try again in a minute; if it persists, tell the person who runs this site.",

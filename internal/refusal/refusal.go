@@ -38,6 +38,7 @@ const (
 	Suspended          Code = "suspended"
 	NoIdentity         Code = "no-identity"
 	NotOnList          Code = "not-on-list"
+	Condition          Code = "condition"
 	NotHTTP            Code = "not-http"
 	UpstreamDown       Code = "upstream-down"
 	UpstreamTimeout    Code = "upstream-timeout"
