@@ -127,16 +127,16 @@ var catalogue = []Info{
 		OperatorRemedy: "Add the name or one of its groups to the site's 'allow:' list in postern.yaml, or put it into a group that is listed: 'postern group add GROUP NAME'.",
 	},
 	{
-		Code: NotHTTP, Status: http.StatusBadRequest, Title: "This is no web page",
-		Sentence:       "You were let in, but what stands behind this name does not speak HTTP, so a browser cannot show it.",
-		VisitorRemedy:  "Use the program that this name is meant for, such as a database client.",
-		OperatorRemedy: "The site is a tcp site, and nothing of a request reaches what is behind it. If it does speak HTTP, write 'proxy:' in place of 'tcp:'.",
-	},
-	{
 		Code: Condition, Status: http.StatusForbidden, Title: "Not now, or not like this",
 		Sentence:       "You are on the list, but the site lets you in under a condition only, such as a time of day, and it does not hold now.",
 		VisitorRemedy:  "Ask the person who runs this site when and how it may be used.",
 		OperatorRemedy: "The log line quotes the condition, which stands under 'when:' in postern.yaml. What keeps it from being answered, such as a header field that was not sent, counts as no.",
+	},
+	{
+		Code: NotHTTP, Status: http.StatusBadRequest, Title: "This is no web page",
+		Sentence:       "You were let in, but what stands behind this name does not speak HTTP, so a browser cannot show it.",
+		VisitorRemedy:  "Use the program that this name is meant for, such as a database client.",
+		OperatorRemedy: "The site is a tcp site, and nothing of a request reaches what is behind it. If it does speak HTTP, write 'proxy:' in place of 'tcp:'.",
 	},
 	{
 		Code: UpstreamDown, Status: http.StatusBadGateway, Title: "The application does not answer",
