@@ -19,7 +19,6 @@ import (
 	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/roster"
-	"github.com/postern-project/postern/internal/upstream"
 )
 
 // servedFolder holds, inside the data folder, the sites' own certificates.
@@ -63,7 +62,7 @@ func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites)
 			next.behind[target] = kept
 			continue
 		}
-		if next.behind[target], err = open(site); err != nil {
+		if next.behind[target], err = s.openBehind(ctx, site); err != nil {
 			return fmt.Errorf("site %s: %w", site.Host, err)
 		}
 	}
@@ -93,7 +92,7 @@ func (n *sites) dropUnless(kept *sites) {
 	}
 }
 
-func open(site config.Site) (behind, error) {
+func (s *server) openBehind(ctx context.Context, site config.Site) (behind, error) {
 	switch {
 	case site.Static != "":
 		static, err := gateway.NewStatic(site.Static)
@@ -101,14 +100,10 @@ func open(site config.Site) (behind, error) {
 			return behind{}, err
 		}
 		return behind{handler: static.Handler(gateway.Refuse), close: func() { static.Close() }}, nil
-	case site.TCP != "":
-		return openTCP(site)
+	case len(site.TCP) > 0:
+		return s.openTCP(site)
 	}
-	up, err := upstream.New(site.Proxy, upstream.Options{})
-	if err != nil {
-		return behind{}, err
-	}
-	return behind{handler: up.Handler(gateway.Refuse), close: up.CloseIdle}, nil
+	return s.openProxy(ctx, site)
 }
 
 // hosts returns the names that need a server certificate.

@@ -91,11 +91,12 @@ type Log struct {
 // of Static, Proxy and TCP is set. The zero List lets nobody in. List is for
 // what no route matches.
 type Site struct {
-	Host     string // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
-	Static   string // an absolute path to an existing folder
-	Proxy    string // http(s)://HOST:PORT or unix:/PATH
-	TCP      string // HOST:PORT or unix:/PATH
-	StartTLS string // "postgres" or "", which has TLS come first
+	Host     string   // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
+	Static   string   // an absolute path to an existing folder
+	Proxy    []string // http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH
+	TCP      []string // HOST:PORT or unix:/PATH
+	Upstream Upstream // how Proxy or TCP is reached
+	StartTLS string   // "postgres" or "", which has TLS come first
 	List     rule.List
 	Routes   []Route
 	gateway.Policy
@@ -134,7 +135,7 @@ func (c Config) Site(host string) (Site, bool) {
 
 // Target says in a few words what stands behind the site.
 func (s Site) Target() string {
-	return cmp.Or(s.Proxy, s.TCP, s.Static)
+	return cmp.Or(strings.Join(s.Proxy, ", "), strings.Join(s.TCP, ", "), s.Static)
 }
 
 // CheckGroups returns an error with the place of every group that a list asks

@@ -88,7 +88,7 @@ func TestEverythingThereIs(t *testing.T) {
 		t.Errorf("list %v", pw.List)
 	}
 	orders, _ := c.Site("orders.internal")
-	if orders.Proxy != "http://[::1]:8080" || !orders.Stealth || orders.MinVersion != tls.VersionTLS12 {
+	if orders.Target() != "http://[::1]:8080" || !orders.Stealth || orders.MinVersion != tls.VersionTLS12 {
 		t.Errorf("%+v", orders)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0].String(), "strangers") {

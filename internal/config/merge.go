@@ -30,7 +30,9 @@ func (c Config) WithSite(spec string) (Config, error) {
 	}
 	s := Site{Host: host, MinVersion: tls.VersionTLS13, order: len(c.Sites)}
 	if strings.HasPrefix(target, "unix:") || strings.Contains(target, "://") {
-		s.Proxy, err = parseProxy(target)
+		var proxy string
+		proxy, err = parseProxy(target)
+		s.Proxy = []string{proxy}
 	} else {
 		s.Static, err = parseStatic(target, ".")
 	}

@@ -142,7 +142,7 @@ func FuzzParse(f *testing.F) {
 			t.Error("nowhere to listen")
 		}
 		for _, s := range c.Sites {
-			if host, err := ParseHost(s.Host); err != nil || host != s.Host || (s.Static == "") == (s.Proxy == "") {
+			if host, err := ParseHost(s.Host); err != nil || host != s.Host || (s.Static == "") == (len(s.Proxy) == 0) {
 				t.Errorf("%+v", s)
 			}
 		}

@@ -51,8 +51,9 @@ func (r *reader) site(p pair) Site {
 	}
 	maps.Copy(keys, map[string]func(ast.Node){
 		"static":   r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
-		"proxy":    r.word("proxy", func(v string) (err error) { s.Proxy, err = parseProxy(v); return err }),
-		"tcp":      r.word("tcp", func(v string) (err error) { s.TCP, err = parseTCP(v); return err }),
+		"proxy":    r.targets("proxy", &s.Proxy, parseProxy),
+		"tcp":      r.targets("tcp", &s.TCP, parseTCP),
+		"upstream": func(n ast.Node) { r.upstream(n, &s.Upstream) },
 		"starttls": r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
 		"stealth":  r.boolean("stealth", &s.Stealth),
 		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
@@ -64,6 +65,7 @@ func (r *reader) site(p pair) Site {
 	}
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
+	r.fitsUpstream(p, s, what)
 	return s
 }
 

@@ -45,7 +45,7 @@ func plain(err error) error {
 }
 
 // parseProxy checks where requests are sent: http://HOST[:PORT],
-// https://HOST[:PORT] or unix:/PATH.
+// https://HOST[:PORT], h2c://HOST[:PORT] or unix:/PATH.
 func parseProxy(spec string) (string, error) {
 	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
 		path = strings.TrimPrefix(path, "//")
@@ -59,8 +59,8 @@ func parseProxy(spec string) (string, error) {
 		return "", fmt.Errorf("%q is not an address to send requests to: write http://HOST:PORT", spec)
 	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return "", fmt.Errorf("%q is not an address to send requests to: write http://HOST:PORT, https://HOST:PORT or unix:/PATH", spec)
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
+		return "", fmt.Errorf("%q is not an address to send requests to: write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT or unix:/PATH", spec)
 	case u.User != nil:
 		return "", fmt.Errorf("the address of %s holds a password: an upstream is named without one", u.Host)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":

@@ -39,24 +39,13 @@ func parseStartTLS(s string) (string, error) {
 // fitsTCP refuses what a tcp site, or only a tcp site, cannot have.
 func (r *reader) fitsTCP(p pair, s Site, what string) {
 	switch {
-	case s.TCP == "" && s.StartTLS != "":
+	case len(s.TCP) == 0 && s.StartTLS != "":
 		r.fail(p.at, "drop starttls, or say tcp: HOST:PORT", "%s has starttls, which is for tcp sites", what)
-	case s.TCP != "" && len(s.Routes) > 0:
+	case len(s.TCP) > 0 && len(s.Routes) > 0:
 		r.fail(p.at, "drop routes, or say proxy: in place of tcp:", "%s has routes, which are for HTTP", what)
-	case s.TCP != "" && s.When.OfRequests():
+	case len(s.TCP) > 0 && s.When.OfRequests():
 		r.fail(p.at, "ask about identity, certificate, client or time only", "%s has a condition about requests, and on a tcp site there are none", what)
-	case s.TCP != "" && s.List.AdmitsStrangers():
+	case len(s.TCP) > 0 && s.List.AdmitsStrangers():
 		r.fail(p.at, "drop strangers from allow", "%s lets strangers in, and a tcp site turns them away in the handshake", what)
 	}
-}
-
-// Key tells sites apart whose target is written alike and means another thing.
-func (s Site) Key() string {
-	switch {
-	case s.Static != "":
-		return "static " + s.Static
-	case s.TCP != "":
-		return "tcp " + s.TCP
-	}
-	return "proxy " + s.Proxy
 }

@@ -139,6 +139,12 @@ var catalogue = []Info{
 		OperatorRemedy: "The site is a tcp site, and nothing of a request reaches what is behind it. If it does speak HTTP, write 'proxy:' in place of 'tcp:'.",
 	},
 	{
+		Code: BodyTooLarge, Status: http.StatusRequestEntityTooLarge, Title: "Too much at once",
+		Sentence:       "You were let in, but what was sent is larger than this site takes.",
+		VisitorRemedy:  "Send less at once, or ask the person who runs this site to allow more.",
+		OperatorRemedy: "The log line says how large it was; 'upstream: {max_body: …}' of the site says how large it may be.",
+	},
+	{
 		Code: UpstreamDown, Status: http.StatusBadGateway, Title: "The application does not answer",
 		Sentence:       "You were let in, but the application behind this site does not answer.",
 		VisitorRemedy:  "Try again in a minute; if it persists, tell the person who runs this site.",

@@ -40,6 +40,7 @@ const (
 	NotOnList          Code = "not-on-list"
 	Condition          Code = "condition"
 	NotHTTP            Code = "not-http"
+	BodyTooLarge       Code = "body-too-large"
 	UpstreamDown       Code = "upstream-down"
 	UpstreamTimeout    Code = "upstream-timeout"
 	NotConfigured      Code = "not-configured"

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postern-project/postern/internal/upstream"
+)
+
+func TestEverythingOfAnUpstreamIsRead(t *testing.T) {
+	c, warnings, err := Parse("postern.yaml", []byte(`
+sites:
+  a.example:
+    proxy: [http://10.0.0.1:8080, "h2c://10.0.0.2", unix:/run/app.sock]
+    allow: [ben]
+    upstream:
+      balance: least-connections
+      retries: 0
+      health: {path: /healthz?deep=1, host: app.example, every: 5s, timeout: 500ms}
+      timeouts: {connect: 1s, answer: 5m, write: 30s, idle: 10s}
+      max_body: 10MiB
+  b.example:
+    tcp: ["10.0.0.1:5432", "[::1]:5432"]
+    allow: [ben]
+    upstream: {balance: round-robin, health: {every: 2s}, timeouts: {connect: 1s, write: 5s}}
+`))
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	a, _ := c.Site("a.example")
+	u := a.Upstream
+	if a.Target() != "http://10.0.0.1:8080, h2c://10.0.0.2, unix:/run/app.sock" || u.Balance != upstream.LeastConnections || u.Retries != -1 ||
+		u.Health != (upstream.Health{Path: "/healthz?deep=1", Host: "app.example", Every: 5 * time.Second, Timeout: 500 * time.Millisecond}) ||
+		u.Connect != time.Second || u.Answer != 5*time.Minute || u.Write != 30*time.Second || u.Idle != 10*time.Second || u.MaxBody != 10<<20 {
+		t.Errorf("%+v", a)
+	}
+	b, _ := c.Site("b.example")
+	if b.Target() != "10.0.0.1:5432, [::1]:5432" || b.Upstream.Health.Every != 2*time.Second || b.Upstream.Balance != upstream.RoundRobin {
+		t.Errorf("%+v", b)
+	}
+}
+
+func TestMistakesAboutAnUpstreamHaveAPlace(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ keys, want, hint string }{
+		"an unknown key":               {"upstream: {balanced: x}", `4:16: unknown key "balanced" in upstream`, `did you mean "balance"?`},
+		"an unknown balance":           {"upstream: {balance: random}", `4:25: balance: "random" is no way to share work: write round-robin or least-connections`, ""},
+		"no number of retries":         {"upstream: {retries: 99}", `4:25: retries: "99" is no number from 0 to 15`, ""},
+		"a time without a unit":        {"upstream: {timeouts: {answer: 60}}", `4:35: answer: "60" is no time from 1ms to 24h`, ""},
+		"no time at all":               {"upstream: {timeouts: {answer: 0s}}", `4:35: answer: "0s" is no time`, ""},
+		"a size that is none":          {"upstream: {max_body: ten}", `4:26: max_body: "ten" is no size: write one such as`, ""},
+		"no size at all":               {"upstream: {max_body: 0}", `4:26: max_body: "0" is no size`, ""},
+		"a relative path to check":     {"upstream: {health: {path: healthz}}", `4:31: path: "healthz" is no path such as /healthz`, ""},
+		"checks without a path":        {"upstream: {health: {every: 1s}}", `2:3: site a.example has its health checked without a path`, "/healthz"},
+		"an unknown pool":              {"upstream: {pool: mine}", `4:22: pool: "mine" is no kind of pool`, ""},
+		"roots that are not there":     {"upstream: {ca: nowhere.pem}", `4:20: ca: `, ""},
+		"roots that are empty":         {"upstream: {ca: " + empty + "}", `4:20: ca: ` + empty + `: no certificate in it`, ""},
+		"TLS to one that speaks none":  {"upstream: {server_name: app}", `2:3: site a.example says how TLS is spoken to an upstream that speaks none`, "https://"},
+		"a certificate without key":    {"upstream: {certificate: {cert: " + empty + "}}", `4:29: certificate: both the certificate and its key`, ""},
+		"a certificate of nobody":      {"upstream: {certificate: mine}", `4:29: certificate: "mine" is no certificate: write postern`, ""},
+		"a health check with balances": {"upstream: {health: {balance: x}}", `4:25: unknown key "balance" in health`, "known here: every"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := "https://h"
+			if strings.Contains(c.want, "speaks none") {
+				target = "http://h"
+			}
+			_, _, err := Parse(filepath.Join(dir, "postern.yaml"), []byte("sites:\n  a.example:\n    proxy: "+target+"\n    "+c.keys+"\n"))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			first := Errors(err)[0]
+			if _, text, _ := strings.Cut(first.Error(), "postern.yaml:"); !strings.HasPrefix(text, c.want) || !strings.Contains(first.Hint, c.hint) {
+				t.Errorf("says\n  %s (%s), want\n  %s", text, first.Hint, c.want)
+			}
+		})
+	}
+	for name, c := range map[string]struct{ site, want string }{
+		"a folder with an upstream":    {"static: " + dir + ", upstream: {retries: 1}", "a folder has none"},
+		"a tcp site with a body limit": {"tcp: \"h:1\", upstream: {max_body: 1KiB}", "for proxy: only"},
+		"HTTP/2 kept apart":            {"proxy: \"h2c://h\", upstream: {pool: per-identity}", "keeps connections of HTTP/2 apart"},
+		"one of two without TLS":       {"proxy: [\"https://h\", \"http://h\"], upstream: {server_name: x}", "speaks none"},
+		"an address twice":             {"proxy: [\"http://h\", \"http://H\"]", "http://h is written twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := Parse("postern.yaml", []byte("sites:\n  a.example: {"+c.site+"}\n"))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("says %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// Two sites share what is behind them only where it is reached alike.
+func TestKeysTellSitesApart(t *testing.T) {
+	base := Site{Proxy: []string{"http://h"}}
+	for name, other := range map[string]Site{
+		"another target":         {Proxy: []string{"http://g"}},
+		"a folder of that name":  {Static: "http://h"},
+		"bytes and not requests": {TCP: []string{"http://h"}},
+		"a body limit":           {Proxy: base.Proxy, Upstream: Upstream{MaxBody: 1}},
+		"separate pools":         {Proxy: base.Proxy, Upstream: Upstream{Separate: true}},
+		"another time to wait":   {Proxy: base.Proxy, Upstream: Upstream{Answer: 1}},
+	} {
+		if other.Key() == base.Key() {
+			t.Errorf("%s: one key", name)
+		}
+	}
+	if (Site{Host: "x", Proxy: base.Proxy}).Key() != base.Key() {
+		t.Error("two sites with one application have two keys")
+	}
+	own := Upstream{Certificate: ClientCertificate{Own: true}}
+	if (Site{Host: "x", Proxy: base.Proxy, Upstream: own}).Key() == (Site{Host: "y", Proxy: base.Proxy, Upstream: own}).Key() {
+		t.Error("two sites with a certificate each have one key")
+	}
+}
+
+func FuzzParseSize(f *testing.F) {
+	for _, s := range []string{"10MiB", "1", "500 KB", "9999999999GiB", "GiB", "-1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := parseSize(s)
+		if err == nil && (n < 1 || n > 1<<61) {
+			t.Errorf("%q is %d bytes", s, n)
+		}
+	})
+}
