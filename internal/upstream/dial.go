@@ -29,19 +29,29 @@ type dialer struct {
 	write   time.Duration
 }
 
-func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+// connect returns a connection without TLS.
+func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	conn, err := d.net.DialContext(ctx, d.network, d.address)
 	if err != nil {
 		return nil, &dialError{d.address, d.reason(err)}
 	}
+	return conn, nil
+}
+
+// dial is connect for an http.Transport, with writes that are bounded.
+func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return &boundedConn{conn, d.write}, nil
 }
 
-// dialTLS completes the handshake as well, within the same bound.
-func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+// secure returns a connection with TLS, made within the dialer's time.
+func (d *dialer) secure(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.net.Timeout)
 	defer cancel()
-	raw, err := d.dial(ctx, network, address)
+	raw, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"os"
-	"strings"
 	"sync/atomic"
 
 	"github.com/postern-project/postern/internal/refusal"
@@ -28,15 +27,21 @@ var owned = [...]string{
 // for the operator. A client that went away is nobody's refusal: the handler
 // then panics with http.ErrAbortHandler, as it does when an answer breaks off.
 func (u *Upstream) Handler(onError func(w http.ResponseWriter, r *http.Request, code refusal.Code, detail string)) http.Handler {
+	if u.transport == nil {
+		return u.lean(onError)
+	}
+	return u.reversed(onError)
+}
+
+// reversed returns the handler of an application that speaks HTTP/2: the
+// standard library's proxy.
+func (u *Upstream) reversed(onError func(http.ResponseWriter, *http.Request, refusal.Code, string)) http.Handler {
 	errorLog := slog.NewLogLogger(u.log.Handler(), slog.LevelDebug)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{upstream: u, in: r, onError: onError}
 		x.proxy = httputil.ReverseProxy{
 			Rewrite: x.rewrite, Transport: u.transport, BufferPool: u.buffers, ErrorLog: errorLog,
 			ModifyResponse: x.inspect, ErrorHandler: x.fail,
-		}
-		if r.Header["Upgrade"] != nil {
-			w = x.upgrading(w)
 		}
 		x.proxy.ServeHTTP(w, r)
 	})
@@ -48,8 +53,6 @@ type exchange struct {
 	in       *http.Request
 	onError  func(http.ResponseWriter, *http.Request, refusal.Code, string)
 	proxy    httputil.ReverseProxy
-	upgrade  bool                  // the client may switch to WebSocket
-	hijacked bool                  // the connection is no longer the server's
 	bodyErr  atomic.Pointer[error] // what reading the client's body ended with, if not well
 }
 
@@ -61,10 +64,8 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 			p.Out.Header[name] = v
 		}
 	}
-	if !x.upgrade {
-		delete(p.Out.Header, "Upgrade")
-		delete(p.Out.Header, "Connection")
-	}
+	delete(p.Out.Header, "Upgrade") // HTTP/2 has none (RFC 9113 section 8.2.2)
+	delete(p.Out.Header, "Connection")
 	if p.Out.Body != nil {
 		p.Out.Body = &body{ReadCloser: p.Out.Body, x: x, trailer: p.Out.Trailer}
 	}
@@ -73,7 +74,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 // inspect refuses a switch of protocols that nobody asked for, before it
 // reaches the client, so that the connection is closed.
 func (x *exchange) inspect(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols && (!x.upgrade || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket")) {
+	if res.StatusCode == http.StatusSwitchingProtocols {
 		return fmt.Errorf("the answer switches to protocol %q, which was not asked for", res.Header.Get("Upgrade"))
 	}
 	return nil
@@ -82,7 +83,7 @@ func (x *exchange) inspect(res *http.Response) error {
 // fail turns what went wrong into a refusal, or into nothing when it was the
 // client that left.
 func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
-	if x.hijacked || x.in.Context().Err() != nil {
+	if x.in.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
 	if client := x.bodyErr.Load(); client != nil {
@@ -101,6 +102,9 @@ func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 func (u *Upstream) blame(err error) (refusal.Code, string) {
 	if dial, ok := errors.AsType[*dialError](err); ok {
 		return refusal.UpstreamDown, dial.Error()
+	}
+	if err == io.EOF {
+		err = errors.New("the connection was closed without an answer")
 	}
 	detail := fmt.Sprintf("%s: %v", u.dialer.address, err)
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,13 +43,19 @@ type Options struct {
 // An Upstream is one application with a pool of connections to it. It is safe
 // for concurrent use.
 type Upstream struct {
-	spec      string
-	scheme    string // of the requests: http or https
-	host      string // of the requests' URLs: what the pool is keyed by
-	dialer    dialer
-	transport *http.Transport
-	buffers   *buffers
-	log       *slog.Logger
+	spec    string
+	scheme  string // of the requests: http or https
+	host    string // of the requests' URLs: what the pool is keyed by
+	dialer  dialer
+	buffers *buffers
+	log     *slog.Logger
+
+	// For HTTP/1.1:
+	pool          pool
+	heads         sync.Pool // of *[]byte, room for the heads of requests
+	headerTimeout time.Duration
+
+	transport *http.Transport // for HTTP/2 (h2c), else nil
 }
 
 // New returns the upstream written as spec: http://HOST[:PORT],
@@ -60,29 +67,33 @@ func New(spec string, o Options) (*Upstream, error) {
 		net:   net.Dialer{Timeout: cmp.Or(o.DialTimeout, 5*time.Second)},
 		write: cmp.Or(o.WriteTimeout, time.Minute),
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
+	u.headerTimeout = cmp.Or(o.ResponseHeaderTimeout, time.Minute)
+	u.pool = pool{dial: u.dialLink, idle: cmp.Or(o.IdleTimeout, 30*time.Second), most: cmp.Or(o.MaxIdle, 256)}
+	u.heads.New = func() any { return new(make([]byte, 0, 1<<10)) }
 	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
-		if err := u.useUnix(path); err != nil {
-			return nil, err
-		}
-	} else if err := u.useTCP(spec, protocols, o.Roots); err != nil {
-		return nil, err
+		return u, u.useUnix(path)
 	}
-	u.transport = &http.Transport{
+	return u, u.useTCP(spec, o.Roots)
+}
+
+// newTransport returns the client for HTTP/2, or for HTTP/1.1 as the standard
+// library has it.
+func (u *Upstream) newTransport(http2 bool) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	return &http.Transport{
 		Proxy:                  nil, // never from the environment
 		DialContext:            u.dialer.dial,
-		DialTLSContext:         u.dialer.dialTLS,
 		Protocols:              protocols,
 		DisableCompression:     true,
-		MaxIdleConns:           cmp.Or(o.MaxIdle, 256),
-		MaxIdleConnsPerHost:    cmp.Or(o.MaxIdle, 256),
-		IdleConnTimeout:        cmp.Or(o.IdleTimeout, 30*time.Second),
-		ResponseHeaderTimeout:  cmp.Or(o.ResponseHeaderTimeout, time.Minute),
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 1 << 20,
+		MaxIdleConns:           u.pool.most,
+		MaxIdleConnsPerHost:    u.pool.most,
+		IdleConnTimeout:        u.pool.idle,
+		ResponseHeaderTimeout:  u.headerTimeout,
+		ExpectContinueTimeout:  expectTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeader,
 	}
-	return u, nil
 }
 
 func (u *Upstream) useUnix(path string) error {
@@ -97,7 +108,7 @@ func (u *Upstream) useUnix(path string) error {
 	return nil
 }
 
-func (u *Upstream) useTCP(spec string, protocols *http.Protocols, roots *x509.CertPool) error {
+func (u *Upstream) useTCP(spec string, roots *x509.CertPool) error {
 	parsed, err := url.Parse(spec)
 	if err != nil {
 		return fmt.Errorf("upstream %s is no URL: write http://HOST:PORT", shown(spec))
@@ -106,8 +117,7 @@ func (u *Upstream) useTCP(spec string, protocols *http.Protocols, roots *x509.Ce
 	switch parsed.Scheme {
 	case "http":
 	case "h2c":
-		protocols.SetHTTP1(false)
-		protocols.SetUnencryptedHTTP2(true)
+		u.transport = u.newTransport(true)
 	case "https":
 		port = "443"
 		u.dialer.tls = &tls.Config{
@@ -158,4 +168,9 @@ func (u *Upstream) String() string { return u.spec }
 
 // CloseIdle closes the connections that wait in the pool. Requests under way
 // are not touched, and new ones dial again.
-func (u *Upstream) CloseIdle() { u.transport.CloseIdleConnections() }
+func (u *Upstream) CloseIdle() {
+	u.pool.clear()
+	if u.transport != nil {
+		u.transport.CloseIdleConnections()
+	}
+}

@@ -181,7 +181,7 @@ func TestTheEnvironmentNamesNoProxy(t *testing.T) {
 	if status, _ := get(t, front.URL); status != 200 {
 		t.Fatal(status, f.all())
 	}
-	u, err := New("http://app.example.com", Options{})
+	u, err := New("h2c://app.example.com", Options{})
 	if err != nil || u.transport.Proxy != nil {
 		t.Fatal("a proxy could be used", err)
 	}

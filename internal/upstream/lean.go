@@ -1,0 +1,258 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/postern-project/postern/internal/refusal"
+)
+
+// A leanExchange is one request on its way to the application and back, over
+// HTTP/1.1 and in the goroutine of the handler that serves it. A body that is
+// not small is sent by a goroutine of its own.
+type leanExchange struct {
+	upstream  *Upstream
+	in        *http.Request
+	w         http.ResponseWriter
+	onError   func(http.ResponseWriter, *http.Request, refusal.Code, string)
+	upgrade   bool     // the client may switch to WebSocket
+	announced []string // trailers of the request
+	began     bool     // the answer to the client
+}
+
+// lean returns the handler of an application that speaks HTTP/1.1.
+func (u *Upstream) lean(onError func(http.ResponseWriter, *http.Request, refusal.Code, string)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := leanExchange{upstream: u, in: r, w: w, onError: onError, upgrade: wantsWebSocket(r)}
+		if err := x.run(); err != nil {
+			x.fail(err)
+		}
+	})
+}
+
+// dialLink connects to the application.
+func (u *Upstream) dialLink(ctx context.Context) (*link, error) {
+	var conn net.Conn
+	var err error
+	if u.dialer.tls != nil {
+		conn, err = u.dialer.secure(ctx)
+	} else {
+		conn, err = u.dialer.connect(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newLink(conn, u.dialer.write, time.Now()), nil
+}
+
+// run does the exchange. A connection from the pool that turns out to have
+// ended is no reason to fail what can be asked again: it is asked on a new one.
+func (x *leanExchange) run() error {
+	scratch := x.upstream.heads.Get().(*[]byte)
+	defer x.upstream.heads.Put(scratch)
+	head, err := x.appendHead((*scratch)[:0], x.in)
+	if err != nil {
+		return &bodyError{err}
+	}
+	head, complete, err := x.inline(head)
+	if cap(head) <= keptBuffer {
+		*scratch = head
+	}
+	if err != nil {
+		return err
+	}
+	l, again, err := x.upstream.pool.get(x.in.Context(), time.Now())
+	if err != nil {
+		return err
+	}
+	err = x.on(l, head, complete)
+	if err == nil || !again || !x.repeatable(l, err) {
+		return err
+	}
+	if l, err = x.upstream.pool.dial(x.in.Context()); err != nil {
+		return err
+	}
+	return x.on(l, head, complete)
+}
+
+// repeatable reports whether the request may be sent once more: the connection
+// ended without a word, and asking twice does what asking once does.
+func (x *leanExchange) repeatable(l *link, err error) bool {
+	if l.answered || x.began || x.in.Context().Err() != nil || !x.noBody() {
+		return false
+	}
+	switch x.in.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions: // RFC 9110 section 9.2.1
+		return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	}
+	return false
+}
+
+// on does the exchange on one connection, which it then keeps or ends. head is
+// the request's, and complete when the body stands behind it.
+func (x *leanExchange) on(l *link, head []byte, complete bool) (err error) {
+	keep := false
+	stop := context.AfterFunc(x.in.Context(), l.abort)
+	defer func() {
+		if stop() && keep {
+			x.upstream.pool.put(l, time.Now())
+		} else {
+			l.close()
+		}
+	}()
+	if _, err := l.Write(head); err != nil {
+		return err
+	}
+	keep, err = x.answer(l, complete)
+	return err
+}
+
+// answer reads the answer and hands it on, sending the body meanwhile if it
+// was not sent with the head. It reports whether the connection may be used
+// again.
+func (x *leanExchange) answer(l *link, complete bool) (keep bool, err error) {
+	var s *sender
+	if !complete {
+		http.NewResponseController(x.w).EnableFullDuplex() // HTTP/2 says that it knows no other way
+		defer func() { x.settle(l, s) }()
+		if !x.expects() || !x.hears(l) {
+			s = x.send(l)
+		}
+	}
+	head, s, err := x.finalHead(l, s, complete)
+	if err != nil {
+		return false, s.first(err)
+	}
+	if head.status == http.StatusSwitchingProtocols {
+		return false, x.tunnel(l, &head)
+	}
+	reusable, err := x.pass(l, &head)
+	return reusable && (complete || s.sent()), err
+}
+
+// expectTimeout is how long a client that awaits leave to send its body waits
+// for the application's word (RFC 9110 section 10.1.1).
+const expectTimeout = time.Second
+
+// hears waits for the application to say something, and reports whether it
+// did.
+func (x *leanExchange) hears(l *link) bool {
+	return l.awaitUntil(time.Now().Add(expectTimeout), 0) == nil && l.fill(maxAnswerHeader) == nil
+}
+
+// finalHead reads heads until one is final, and hands on those before it. The
+// one that asks for the body has it sent.
+func (x *leanExchange) finalHead(l *link, s *sender, complete bool) (answerHead, *sender, error) {
+	limit := x.upstream.headerTimeout
+	for range maxInterim {
+		if s != nil {
+			if err := s.await(); err != nil {
+				return answerHead{}, s, err
+			}
+		}
+		if err := l.awaitUntil(time.Now().Add(limit), slackOf(limit)); err != nil {
+			return answerHead{}, s, err
+		}
+		head, err := l.readHead(x.in.Method)
+		switch {
+		case err != nil:
+			return answerHead{}, s, err
+		case head.status == http.StatusSwitchingProtocols:
+			return head, s, x.inspect(&head)
+		case head.status >= 200:
+			return head, s, nil
+		case head.status == http.StatusContinue:
+			if !complete && s == nil {
+				s = x.send(l)
+			}
+		case x.in.ProtoAtLeast(1, 1):
+			x.interim(&head)
+		}
+	}
+	return answerHead{}, s, fmt.Errorf("malformed HTTP: more than %d interim answers", maxInterim)
+}
+
+// interim hands on an answer before the final one, such as 103 Early Hints.
+func (x *leanExchange) interim(head *answerHead) {
+	h := x.w.Header()
+	before := maps.Clone(h)
+	head.copyTo(h)
+	x.w.WriteHeader(head.status)
+	clear(h) // the final answer has fields of its own
+	maps.Copy(h, before)
+}
+
+// pass hands the final answer to the client, and reports whether the
+// application's connection is ready for another request.
+func (x *leanExchange) pass(l *link, head *answerHead) (reusable bool, err error) {
+	trailers, err := announced(head)
+	if err != nil {
+		return false, err
+	}
+	h := x.w.Header()
+	head.copyTo(h)
+	if len(trailers) > 0 && head.framing == byChunks {
+		h["Trailer"] = []string{strings.Join(trailers, ", ")}
+	}
+	if _, typed := h["Content-Type"]; !typed {
+		h["Content-Type"] = nil // the server is not to guess one
+	}
+	x.began = true
+	x.w.WriteHeader(head.status)
+	body := answerBody{link: l, framing: head.framing, left: head.length}
+	if head.framing == byLength && int64(l.w-l.r) >= body.left {
+		_, err := x.w.Write(l.buffered(body.left))
+		body.take(int(body.left))
+		return !head.last, err
+	}
+	if head.framing != empty {
+		// An answer may go on for as long as it likes.
+		if err := l.awaitUntil(time.Time{}, 0); err != nil {
+			return false, err
+		}
+		if err := body.relay(x.w, head.prompt, x.upstream.buffers); err != nil {
+			return false, err
+		}
+		body.passTrailer(x.w, trailers)
+	}
+	return !head.last, nil
+}
+
+// settle ends the sending of a body that nobody wants any more, and waits for
+// it: the handler must not return while somebody reads its request.
+func (x *leanExchange) settle(l *link, s *sender) {
+	if s == nil || s.ended() {
+		return
+	}
+	l.close()
+	http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
+	<-s.done
+}
+
+// fail turns what went wrong into a refusal, or breaks off what has begun.
+func (x *leanExchange) fail(err error) {
+	if x.began || x.in.Context().Err() != nil {
+		if x.began {
+			x.upstream.log.Debug("answer broke off", "upstream", x.upstream.spec, "err", err)
+			http.NewResponseController(x.w).Flush() // what came of it
+		}
+		panic(http.ErrAbortHandler)
+	}
+	if body, ok := errors.AsType[*bodyError](err); ok {
+		if left(body.err) {
+			panic(http.ErrAbortHandler)
+		}
+		x.onError(x.w, x.in, refusal.BadRequest, body.Error())
+		return
+	}
+	code, detail := x.upstream.blame(err)
+	x.onError(x.w, x.in, code, detail)
+}
