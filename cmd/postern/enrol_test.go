@@ -256,3 +256,45 @@ func (b *browser) download(name string) string {
 	b.t.Fatalf("%s was never saved; there is %s", path, found)
 	return ""
 }
+
+// A browser that had no certificate goes on having none, also after one was
+// installed, until Try again is pressed. Then the device renews with one tap.
+func TestTryAgainAndRenew(t *testing.T) {
+	t.Parallel()
+	folder := site(t, "the page behind the door")
+	d := newDoor(t, "localhost="+folder, "pw.postern.test="+folder)
+	d.open()
+	url := "https://pw.postern.test:" + d.port() + "/"
+	b := newBrowser(t, d)
+	b.start()
+	if _, text := b.visit(url); !strings.Contains(text, "no-certificate") {
+		t.Fatalf("a stranger's browser shows %s", text)
+	}
+	b.shoot("refused-again")
+	dir := d.enrol("ben/laptop", "--p12")
+	password, err := os.ReadFile(filepath.Join(dir, "identity.p12.password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.nss("pk12util", "-i", filepath.Join(dir, "identity.p12"), "-W", strings.TrimSpace(string(password)))
+	if _, text := b.visit(url); !strings.Contains(text, "no-certificate") {
+		t.Log("this browser noticed the new certificate by itself")
+	} else {
+		b.click("#again")
+	}
+	b.awaitText("the page behind the door")
+
+	b.visit(url + ".postern/renew")
+	b.shoot("renew")
+	if text := b.text("main"); !strings.Contains(text, "ben/laptop") {
+		t.Errorf("the page of renewal shows %s", text)
+	}
+	b.click("#begin")
+	b.await("#made")
+	b.shoot("renewed")
+	b.click("#file")
+	b.nss("pk12util", "-i", b.download("ben-laptop.p12"), "-W", b.text("#password"))
+	if listed := d.run("list", "certificates", "--name", "ben/laptop", "--status", "good", "--json"); strings.Count(listed, `"serial"`) != 2 || !strings.Contains(listed, `"via": "renew"`) {
+		t.Errorf("both are to be good: %s", listed)
+	}
+}

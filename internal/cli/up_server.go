@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -70,7 +71,7 @@ func (a *app) newServer(ctx context.Context, house *House, conf config.Config, f
 		return nil, err
 	}
 	renew := enroll.RenewHandler(enroll.RenewOptions{
-		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, RenewURLs: s.renewURLs, Log: log,
+		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, Certificate: clientCertificate, Now: a.Now, RenewURLs: s.renewURLs, Log: log,
 	})
 	s.gateway, err = gateway.New(gateway.Options{
 		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
@@ -90,6 +91,12 @@ func (a *app) newServer(ctx context.Context, house *House, conf config.Config, f
 func clientRef(r *http.Request) (ledger.Ref, bool) {
 	c, ok := gateway.ClientOf(r)
 	return c.Ref, ok
+}
+
+// clientCertificate returns the same certificate itself.
+func clientCertificate(r *http.Request) (*x509.Certificate, bool) {
+	c, ok := gateway.ClientOf(r)
+	return c.Certificate, ok
 }
 
 // publicSide is what strangers may ask: the invitation's page and exchange,

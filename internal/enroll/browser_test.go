@@ -175,7 +175,7 @@ func (p pretending) Device() device.Info {
 func TestTheKeymakerIsServed(t *testing.T) {
 	w := newWorld(t)
 	for encoding, want := range map[string][]byte{"gzip": page.Keymaker().Gzip, "identity": page.Keymaker().Text} {
-		response, text := w.do(t, "GET", page.Keymaker().Path, "", http.Header{"Accept-Encoding": {encoding}})
+		response, text := w.do(t, "GET", page.Keymaker().In(page.JoinFolder).Path, "", http.Header{"Accept-Encoding": {encoding}})
 		if text != string(want) || response.Header.Get("Content-Type") != "text/javascript; charset=utf-8" ||
 			!strings.Contains(response.Header.Get("Cache-Control"), "immutable") {
 			t.Errorf("%s: %d bytes, %v", encoding, len(text), response.Header)

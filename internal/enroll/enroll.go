@@ -72,7 +72,7 @@ func Handler(o Options) (http.Handler, error) {
 	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site}), http.StatusOK))
 	mux.Handle("POST "+invite.Path, answer(d.join))
 	mux.Handle("POST "+invite.ReportPath, answer(d.report))
-	mux.Handle("GET "+page.Keymaker().Path, script(page.Keymaker()))
+	mux.Handle("GET "+page.Keymaker().In(page.JoinFolder).Path, script(page.Keymaker()))
 	mux.Handle("GET "+invite.RootPath, certificate(root))
 	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
 	return mux, nil

@@ -2,13 +2,16 @@ package enroll
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/page"
 )
 
 // renewer is all that renewal asks of the authority.
@@ -22,24 +25,49 @@ type RenewOptions struct {
 	TrustDomain identity.TrustDomain
 	// Client returns the certificate that the connection was opened with and
 	// that the gateway found good, or false.
-	Client    func(*http.Request) (ledger.Ref, bool)
-	RenewURLs func() []string
-	Log       *slog.Logger
+	Client func(*http.Request) (ledger.Ref, bool)
+	// Certificate returns the same certificate itself.
+	Certificate func(*http.Request) (*x509.Certificate, bool)
+	RenewURLs   func() []string
+	Now         func() time.Time // nil means time.Now
+	Log         *slog.Logger
 }
 
 // RenewHandler returns the answer to POST /.postern/renew behind the gateway:
 // a new certificate of the same name for a new key, given to whoever has
 // proved in the handshake to hold the old one.
 func RenewHandler(o RenewOptions) http.Handler {
-	post := answer(func(w http.ResponseWriter, r *http.Request) error { return renew(o, w, r) })
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			writeProblem(w, refuse(http.StatusMethodNotAllowed, authority.CodeBadRequest, "renewal is a POST; 'postern renew DIR' does it"))
-			return
-		}
-		post.ServeHTTP(w, r)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST "+renewPath, answer(func(w http.ResponseWriter, r *http.Request) error { return renew(o, w, r) }))
+	mux.Handle("GET "+page.Keymaker().In(page.RenewFolder).Path, script(page.Keymaker()))
+	mux.Handle("GET "+renewPath, answer(func(w http.ResponseWriter, r *http.Request) error { return offerRenewal(o, w, r) }))
+	mux.HandleFunc(renewPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		writeProblem(w, refuse(http.StatusMethodNotAllowed, authority.CodeBadRequest, "renewal is a POST; 'postern renew DIR' does it"))
 	})
+	return mux
+}
+
+// renewPath is the address of renewal on every site.
+const renewPath = "/.postern/renew"
+
+// renewFrom is how long before a certificate's end it is time to renew it.
+const renewFrom = 30 * 24 * time.Hour
+
+// offerRenewal shows the page that makes the new key.
+func offerRenewal(o RenewOptions, w http.ResponseWriter, r *http.Request) error {
+	c, ok := o.Certificate(r)
+	if !ok {
+		return refuse(http.StatusForbidden, "no-certificate", "only the holder of a certificate can renew it: ask for an invitation")
+	}
+	page.Renew(page.RenewView{
+		Site: r.Host, Name: c.Subject.CommonName, Until: c.NotAfter.UTC().Format("2 January 2006"),
+		Early: c.NotAfter.Sub(o.Now()) > renewFrom,
+	}).Write(w, http.StatusOK)
+	return nil
 }
 
 func renew(o RenewOptions, w http.ResponseWriter, r *http.Request) error {

@@ -25,7 +25,8 @@ func TestRenewal(t *testing.T) {
 	}{
 		"a known client":            {"POST", body(t, "", request), true, nil, 200, ""},
 		"a stranger":                {"POST", body(t, "", request), false, nil, 403, "no-certificate"},
-		"a GET":                     {"GET", "", true, nil, 405, "bad-request"},
+		"a DELETE":                  {"DELETE", "", true, nil, 405, "bad-request"},
+		"a GET by a stranger":       {"GET", "", false, nil, 403, "no-certificate"},
 		"a revoked certificate":     {"POST", body(t, "", request), true, &authority.Error{Code: authority.CodeRevoked}, 403, "revoked"},
 		"an authority that is down": {"POST", body(t, "", request), true, http.ErrServerClosed, 503, "unavailable"},
 		"a body that is not JSON":   {"POST", "x", true, nil, 400, "bad-request"},
@@ -35,7 +36,8 @@ func TestRenewal(t *testing.T) {
 			w := newWorld(t)
 			w.office.err = c.err
 			h := RenewHandler(RenewOptions{
-				Authority: w.office, Log: slog.New(slog.DiscardHandler),
+				Certificate: func(*http.Request) (*x509.Certificate, bool) { return nil, false },
+				Authority:   w.office, Log: slog.New(slog.DiscardHandler),
 				Client: func(*http.Request) (ledger.Ref, bool) { return ledger.Ref{}, c.known },
 			})
 			r := httptest.NewRequest(c.method, "/.postern/renew", strings.NewReader(c.body))

@@ -34,6 +34,7 @@ type answer struct {
 	site      string
 	joinURL   string
 	details   []pages.Row
+	again     bool // offer to be asked for a certificate once more
 }
 
 // A problem is an answer for programs (RFC 9457).
@@ -66,7 +67,7 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if wantsPage(r) {
-		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL}).Write(w, a.info.Status)
+		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL, Again: a.again}).Write(w, a.info.Status)
 		return
 	}
 	body, err := json.Marshal(problem{

@@ -31,6 +31,7 @@ type conn struct {
 
 	// Set during the handshake and constant afterwards.
 	host      string // canonical name of the site that SNI chose
+	again     bool   // refused if it shows no certificate, as its client asked
 	public    bool   // on the public side: never asked for a certificate
 	tcp       bool   // to a tcp site
 	startTLS  string // how TLS was asked for in the clear; "" if it was not

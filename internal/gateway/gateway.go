@@ -26,6 +26,7 @@ type Gateway struct {
 	index   *index
 	crowd   *crowd
 	hush    *hush
+	again   again
 	unwatch func()
 
 	// mu is held while config, trust and table are replaced together.

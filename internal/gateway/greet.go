@@ -102,6 +102,13 @@ func (g *Gateway) mayEnter(c *conn) bool {
 // the alert.
 func (l *listener) fail(c *conn, err error) {
 	result := l.classify(c, err)
+	if c.again && result == shakeRefused {
+		l.g.metrics.shakes[result].Inc()
+		l.g.again.spend(c.RemoteAddr(), c.host)
+		c.drain()
+		c.Close()
+		return
+	}
 	l.g.metrics.shakes[result].Inc()
 	switch result {
 	case shakeRefused:

@@ -40,7 +40,7 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 	if x.endsConnection(r, code) {
 		x.Header().Set("Connection", "close")
 	}
-	answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code)}.write(x, r)
+	answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code), again: x.offersAgain(code)}.write(x, r)
 }
 
 // refuseHandshake writes down a refusal that no HTTP answer can tell.

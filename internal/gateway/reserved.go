@@ -22,11 +22,13 @@ func isReserved(path string) bool {
 // answerReserved answers for the gateway itself; rest follows reservedPath.
 func (g *Gateway) answerReserved(x *exchange, r *http.Request, rest string) {
 	x.hurry(g.limits.Header)
-	switch rest {
-	case "/health":
+	switch {
+	case rest == "/health":
 		g.answerHealth(x, r)
-	case "/renew":
+	case rest == "/renew", strings.HasPrefix(rest, "/renew/"):
 		g.answerRenew(x, r)
+	case rest == "/again":
+		g.answerAgain(x, r)
 	default:
 		if v := g.reach(x.conn, x.door, x.start); v.code != "" {
 			x.refuse(r, v.code, v.detail)

@@ -105,6 +105,9 @@ func (l *listener) doorFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		return config, nil
 	case d.tcp():
 		return d.tunnelTLS(hello), nil
+	case !d.public && !d.stealthy() && l.g.again.armed(c.RemoteAddr(), d.host, l.g.now()):
+		c.again = true
+		return l.g.onceMoreTLS(d), nil
 	}
 	return d.tls, nil
 }

@@ -1,10 +1,5 @@
-"use strict";
 (() => {
   const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
-  const $ = (id) => document.getElementById(id);
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  const show = (element, on) => { element.hidden = !on; };
-
   // fits tells whether the last two characters are the remainder of the rest,
   // as package invite writes it: 128 bits begin with a digit up to 7. Only what
   // fits is ever used.
@@ -19,10 +14,6 @@
     return pin && more === undefined && fits(code, 28, 7) && fits(pin, 34, 31) ? text.toLowerCase() : "";
   };
 
-  // What this browser is, and whether a certificate can be installed from it.
-  const ua = navigator.userAgent;
-  const system = /iPhone|iPad|iPod/.test(ua) || /Macintosh/.test(ua) && navigator.maxTouchPoints > 1 ? "ios"
-    : /Android/.test(ua) ? "android" : /Macintosh/.test(ua) ? "mac" : /Windows/.test(ua) ? "windows" : "linux";
   const phone = system === "ios" || system === "android";
   const wrong = () => {
     if (/; wv\)|FBAN|FBAV|FB_IAB|Instagram|\bLine\/|MicroMessenger|WhatsApp|Snapchat|musical_ly|LinkedInApp|\bGSA\/|Telegram/.test(ua)) return "app";
@@ -64,19 +55,8 @@
     $("begin").focus();
   }));
 
-  // Copying. What cannot be copied is selected, so that a person can.
-  const copied = { link: () => link(), command: () => $("command").textContent, password: () => $("password").textContent };
-  all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
-    const label = button.textContent;
-    try {
-      await navigator.clipboard.writeText(copied[button.dataset.copy]());
-      button.textContent = button.dataset.done;
-      setTimeout(() => { button.textContent = label; }, 2000);
-    } catch {
-      const source = $(button.dataset.copy);
-      if (source) getSelection().selectAllChildren(source);
-    }
-  }));
+  copied.link = link;
+  copied.command = () => $("command").textContent;
 
   // What this device is, and how far it has come, for whoever invited it. The
   // report holds the code's hash: it spends nothing.
@@ -97,10 +77,6 @@
     const number = [...code.slice(0, 26)].reduce((n, c) => n * 32n + BigInt(alphabet.indexOf(c)), 0n);
     return new Uint8Array(number.toString(16).padStart(32, "0").match(/../g).map((byte) => parseInt(byte, 16)));
   };
-  const post = (path, value) => fetch(path, {
-    method: "POST", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
-    headers: { "Content-Type": "application/json" }, body: JSON.stringify(value),
-  });
   const report = async (step) => {
     try {
       const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytesOf(good)));
@@ -109,15 +85,14 @@
     } catch { /* nobody has to know */ }
   };
 
-  // Enrolling. The key is kept for another try: the server answers the same
-  // key again, also when its first answer was lost.
-  let made;
+  // Enrolling.
   const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-  const ask = async () => {
+  const ask = async (csr) => {
+    report("key");
     for (let missed = 0; ; ) {
       let response, answer;
       try {
-        response = await post("/join", { code: good.split(".")[0], csr: made.csr });
+        response = await post("/join", { code: good.split(".")[0], csr });
         answer = await response.json();
         missed = 0;
       } catch (e) {
@@ -134,45 +109,9 @@
       await pause(2);
     }
   };
-  const sentence = (text) => text[0].toUpperCase() + text.slice(1).replace(/\.?$/, ".");
   const enrol = async () => {
-    show($("make"), false);
-    show($("failed"), false);
-    show($("working"), true);
-    try {
-      made = made || await keymaker.makeKey();
-      report("key");
-      finish(await ask());
-    } catch (e) {
-      const why = $("why");
-      why.textContent = e.said ? sentence(e.said) : (made ? why.dataset.lost : why.dataset.old);
-      show($("failed"), true);
-      show($("retry"), !e.said && made);
-    }
-    show($("working"), false);
+    await obtain(ask);
     show($("waiting"), false);
-  };
-  const fileOf = (answer, password, encoding) => URL.createObjectURL(new Blob([keymaker.pack({
-    key: made.key, certificates: answer.certificate, name: answer.name, password, encoding,
-  })], { type: "application/x-pkcs12" }));
-  const finish = (answer) => {
-    const password = keymaker.password();
-    $("name").textContent = answer.name;
-    $("password").textContent = password;
-    const file = answer.name.replace(/[^a-z0-9]+/gi, "-") + ".p12";
-    for (const [id, encoding] of [["file", "compatible"], ["modern", "modern"]]) {
-      $(id).href = fileOf(answer, password, encoding);
-      $(id).download = file;
-    }
-    for (const site of answer.sites || []) {
-      const a = document.createElement("a");
-      [a.className, a.href, a.textContent, a.rel] = ["button", site, new URL(site).host, "noreferrer"];
-      $("sites").append(a, " ");
-    }
-    all("[data-guide]").forEach((guide) => { guide.open = guide.dataset.guide === system; });
-    all("[data-wrong], #lead, #terminal, #mistyped, #paste").forEach((part) => show(part, false));
-    all("#made, #rejected").forEach((part) => show(part, true));
-    $("made-title").focus();
   };
   $("begin").addEventListener("click", enrol);
   $("retry").addEventListener("click", enrol);

@@ -10,15 +10,30 @@ import (
 )
 
 // A Script is a script that a page loads from its own origin. It never
-// changes, and its path changes with its text.
+// changes, and its name changes with its text.
 type Script struct {
-	// Path is where it is served, such as /join/keymaker-1f2e3d4c.js.
-	Path string
+	// Name is the last part of its path, such as keymaker-1f2e3d4c.js.
+	Name string
 	// Integrity is its hash, as Subresource Integrity writes it.
 	Integrity string
 	// Text is JavaScript; Gzip is the same compressed.
 	Text, Gzip []byte
 }
+
+// A LoadedScript is a script at its address.
+type LoadedScript struct {
+	*Script
+	Path string
+}
+
+// In returns where the script lies in a folder such as /join/.
+func (s *Script) In(folder string) *LoadedScript { return &LoadedScript{s, folder + s.Name} }
+
+// Where pages load the key-maker from.
+const (
+	JoinFolder  = "/join/"
+	RenewFolder = "/.postern/renew/"
+)
 
 // Keymaker returns the script that makes a key, a certificate request and a
 // PKCS#12 file in the browser. scripts/keymaker builds it from the folder
@@ -29,7 +44,7 @@ var keymaker = sync.OnceValue(func() *Script {
 	text := []byte(read("keymaker.min.js"))
 	sum := sha256.Sum256(text)
 	return &Script{
-		Path:      "/join/keymaker-" + hex.EncodeToString(sum[:4]) + ".js",
+		Name:      "keymaker-" + hex.EncodeToString(sum[:4]) + ".js",
 		Integrity: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
 		Text:      text, Gzip: compress(text),
 	}

@@ -17,7 +17,7 @@ import (
 	"unicode"
 )
 
-//go:embed style.css join.js keymaker.min.js *.html
+//go:embed style.css *.js *.html
 var files embed.FS
 
 // A Page is a finished page with the policy that lets a browser do no more
@@ -52,8 +52,8 @@ type frame struct {
 	Site   string // whose door this is; may be empty
 	Open   bool   // the door of the mark stands open
 	Style  template.CSS
-	Script template.JS // empty for none
-	Load   *Script     // nil for none: a script of the same origin, run first
+	Script template.JS   // empty for none
+	Load   *LoadedScript // nil for none: run first
 	T      texts
 	View   any
 }
@@ -61,11 +61,10 @@ type frame struct {
 // The parts that never change, read once.
 var (
 	style     = sync.OnceValue(func() string { return read("style.css") })
-	joinJS    = sync.OnceValue(func() string { return read("join.js") })
 	templates = sync.OnceValue(func() map[string]*template.Template {
 		set := make(map[string]*template.Template)
-		for _, name := range []string{"refusal", "join", "message"} {
-			set[name] = template.Must(template.ParseFS(files, "layout.html", name+".html"))
+		for _, name := range []string{"refusal", "join", "renew", "message"} {
+			set[name] = template.Must(template.ParseFS(files, "layout.html", "made.html", name+".html"))
 		}
 		return set
 	})
@@ -98,6 +97,8 @@ func policy(script string, load bool) string {
 	}
 	if load {
 		parts[len(parts)-1] += " 'self'"
+	}
+	if script != "" {
 		parts = append(parts, "connect-src 'self'")
 	}
 	parts = append(parts, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")

@@ -33,8 +33,9 @@ func pages(t *testing.T) map[string]Page {
 	return map[string]Page{
 		"refusal-none": Refusal(RefusalView{
 			Info: refusal.Lookup(refusal.NoCertificate), Reference: ref, Site: "pw.example.com",
-			JoinURL: "https://join.example.com/join",
+			JoinURL: "https://join.example.com/join", Again: true,
 		}),
+		"renew": Renew(RenewView{Site: "pw.example.com", Name: "anna/phone", Until: "2 January 2027"}),
 		"refusal-expired": Refusal(RefusalView{
 			Info: refusal.Lookup(refusal.Expired), Reference: ref, Site: "pw.example.com",
 			Details: []Row{
@@ -103,8 +104,8 @@ func TestEveryPageIsSoundHTML(t *testing.T) {
 					t.Errorf("%d <%s>, want one", count[once], once)
 				}
 			}
-			if count["script"] > 0 && name != "join" {
-				t.Error("a script where none is needed")
+			if scripted := name == "join" || name == "renew" || name == "refusal-none"; count["script"] > 0 != scripted {
+				t.Error("a script where none is needed, or none where one is")
 			}
 			if !strings.HasPrefix(string(p.HTML), "<!doctype html>\n<html lang=\"en\">") {
 				t.Error("no doctype or no language")
@@ -143,7 +144,7 @@ func checkAttributes(t *testing.T, n *html.Node, ids map[string]bool) {
 			t.Errorf("id %q twice", a.Val)
 		case a.Key == "id":
 			ids[a.Val] = true
-		case a.Key == "src" && a.Val != Keymaker().Path || a.Key == "href" && strings.HasPrefix(a.Val, "javascript:"):
+		case a.Key == "src" && a.Val != Keymaker().In(JoinFolder).Path && a.Val != Keymaker().In(RenewFolder).Path || a.Key == "href" && strings.HasPrefix(a.Val, "javascript:"):
 			t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
 		}
 	}
@@ -196,7 +197,7 @@ func TestEveryRefusalHasAPage(t *testing.T) {
 }
 
 func TestEveryTextIsThereAndUsed(t *testing.T) {
-	templates := read("layout.html") + read("refusal.html") + read("join.html") + read("message.html")
+	templates := read("layout.html") + read("refusal.html") + read("join.html") + read("made.html") + read("renew.html") + read("message.html")
 	source, err := os.ReadFile("views.go")
 	if err != nil {
 		t.Fatal(err)

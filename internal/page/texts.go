@@ -11,6 +11,7 @@ type texts struct {
 	RefusalReadOut   string
 	RefusalDetails   string
 	RefusalJoin      string
+	RefusalAgain     string
 	RefusalCode      string
 
 	JoinTitle        string
@@ -56,6 +57,15 @@ type texts struct {
 	JoinSafe         string
 	JoinSafeP        string
 
+	RenewTitle    string
+	RenewUntil    string
+	RenewEarly    string
+	RenewNow      string
+	RenewNoScript string
+	RenewMake     string
+	RenewMakeP    string
+	RenewButton   string
+
 	MessageHomeP   string
 	MessageHome    string
 	MessageHomeRem string
@@ -74,6 +84,7 @@ var english = texts{
 	RefusalReference: "Reference",
 	RefusalReadOut:   "Read it out to the person who runs this site: it tells them the whole story.",
 	RefusalDetails:   "What this device showed",
+	RefusalAgain:     "Try again",
 	RefusalJoin:      "I have an invitation",
 	RefusalCode:      "Reason",
 
@@ -119,6 +130,15 @@ var english = texts{
 	JoinGo:           "go install github.com/postern-project/postern/cmd/postern@latest",
 	JoinSafe:         "Is it safe to look at this page?",
 	JoinSafeP:        "Yes. Opening it spends nothing: the code is in the part of the address that browsers keep to themselves, and is sent only when you make the key. Whoever invited you sees that the page was opened, and on what kind of device. The invitation works once, and only for a short time.",
+
+	RenewTitle:    "Renew this device",
+	RenewUntil:    "may come in until",
+	RenewEarly:    "It is early to renew, and does no harm.",
+	RenewNow:      "It is time to renew.",
+	RenewNoScript: "Without JavaScript this page cannot make a key. Ask for a new invitation instead.",
+	RenewMake:     "Make a new key on this device",
+	RenewMakeP:    "It comes with a new certificate for the same name. The one that is here stays good until its end.",
+	RenewButton:   "Renew",
 
 	MessageHome:    "A private door",
 	MessageHomeP:   "Behind it are sites that open only for enrolled devices.",

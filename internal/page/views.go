@@ -2,6 +2,7 @@ package page
 
 import (
 	"html/template"
+	"strings"
 
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -17,6 +18,8 @@ type RefusalView struct {
 	Details []Row
 	// JoinURL is where an invitation can be used; empty for nowhere.
 	JoinURL string
+	// Again offers to be asked for a certificate once more.
+	Again bool
 }
 
 // Refusal returns the page that tells a visitor why they were turned away and
@@ -27,7 +30,20 @@ func Refusal(v RefusalView) Page {
 		details = append(details, Row{clean(row.Label), clean(row.Value)})
 	}
 	v.Details = details
-	return render("refusal", frame{Title: v.Info.Title, Site: v.Site, View: v})
+	f := frame{Title: v.Info.Title, Site: v.Site, View: v}
+	if v.Again {
+		f.Script = script("again.js")
+	}
+	return render("refusal", f)
+}
+
+// script returns files as one script.
+func script(names ...string) template.JS {
+	var out strings.Builder
+	for _, name := range names {
+		out.WriteString(read(name))
+	}
+	return template.JS(out.String())
 }
 
 // A JoinView is what the page of an invitation shows. The invitation itself
@@ -40,7 +56,25 @@ type JoinView struct {
 // Join returns the page that an invitation's link leads to.
 func Join(v JoinView) Page {
 	return render("join", frame{
-		Title: english.JoinTitle, Site: v.Site, Open: true, Script: template.JS(joinJS()), Load: Keymaker(), View: v,
+		Title: english.JoinTitle, Site: v.Site, Open: true, Script: script("parts.js", "join.js"), Load: Keymaker().In(JoinFolder), View: v,
+	})
+}
+
+// A RenewView is what the page of a renewal shows.
+type RenewView struct {
+	Site, Name string
+	// Until is when the certificate ends, in words; Early says that this is a
+	// long time off.
+	Until string
+	Early bool
+}
+
+// Renew returns the page on which a device gets the successor of the
+// certificate that it shows.
+func Renew(v RenewView) Page {
+	v.Name = clean(v.Name)
+	return render("renew", frame{
+		Title: english.RenewTitle, Site: v.Site, Open: true, Script: script("parts.js", "renew.js"), Load: Keymaker().In(RenewFolder), View: v,
 	})
 }
 
