@@ -35,6 +35,9 @@ type Authority interface {
 	Invites(context.Context) ([]authority.Invite, error)
 	Groups(context.Context) ([]authority.Group, error)
 	Issuers(context.Context) ([]authority.Issuer, error)
+	RevocationList(context.Context, authority.ListRequest) (authority.RevocationList, error)
+	// Shards returns how many revocation lists an issuer has.
+	Shards(ctx context.Context, issuer string) (uint32, error)
 	Profiles(context.Context) ([]authority.Profile, error)
 	Head(context.Context) (authority.Head, error)
 	Verify(context.Context) (authority.Verification, error)

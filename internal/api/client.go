@@ -211,6 +211,16 @@ func (c *Client) Issuers(ctx context.Context) ([]authority.Issuer, error) {
 	return get[[]authority.Issuer](ctx, c, "/v1/issuers")
 }
 
+// RevocationList returns the newest revocation list of a shard.
+func (c *Client) RevocationList(ctx context.Context, q authority.ListRequest) (authority.RevocationList, error) {
+	return post[authority.RevocationList](ctx, c, "/v1/crl", q)
+}
+
+// Shards returns how many revocation lists an issuer has.
+func (c *Client) Shards(ctx context.Context, issuer string) (uint32, error) {
+	return post[uint32](ctx, c, "/v1/shards", issuer)
+}
+
 // Profiles returns the profiles that are in force.
 func (c *Client) Profiles(ctx context.Context) ([]authority.Profile, error) {
 	return get[[]authority.Profile](ctx, c, "/v1/profiles")

@@ -47,6 +47,8 @@ func Handler(a Authority, live Live, log *slog.Logger) http.Handler {
 		"GET /v1/invites":        read(log, a.Invites),
 		"GET /v1/groups":         read(log, a.Groups),
 		"GET /v1/issuers":        read(log, a.Issuers),
+		"POST /v1/crl":           call(log, a.RevocationList),
+		"POST /v1/shards":        call(log, a.Shards),
 		"GET /v1/profiles":       read(log, a.Profiles),
 		"GET /v1/head":           read(log, a.Head),
 		"POST /v1/verify":        call(log, func(ctx context.Context, _ struct{}) (authority.Verification, error) { return a.Verify(ctx) }),

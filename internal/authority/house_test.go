@@ -105,6 +105,7 @@ func newHouse(t testing.TB, kind keys.Kind) *house {
 var fresh struct {
 	mu     sync.Mutex
 	byKind map[keys.Kind]map[string][]byte
+	words  map[keys.Kind]keys.Passphrase
 }
 
 func freshFolder(t testing.TB, kind keys.Kind) map[string][]byte {
@@ -115,13 +116,15 @@ func freshFolder(t testing.TB, kind keys.Kind) map[string][]byte {
 		return fresh.byKind[kind]
 	}
 	dir := t.TempDir()
-	if _, err := Init(t.Context(), InitOptions{Dir: dir, TrustDomain: domain(t), KeyKind: kind}); err != nil {
+	made, err := Init(t.Context(), InitOptions{Dir: dir, TrustDomain: domain(t), KeyKind: kind})
+	if err != nil {
 		t.Fatal(err)
 	}
 	files := picture(t, dir)
 	if fresh.byKind == nil {
-		fresh.byKind = map[keys.Kind]map[string][]byte{}
+		fresh.byKind, fresh.words = map[keys.Kind]map[string][]byte{}, map[keys.Kind]keys.Passphrase{}
 	}
+	fresh.words[kind] = made.Passphrase
 	fresh.byKind[kind] = files
 	return files
 }

@@ -38,6 +38,7 @@ type decision struct {
 	lifetime time.Duration
 	via      string
 	from     ledger.Ref // renewed from; zero otherwise
+	by       *issuer    // whose responder it is; nil otherwise
 }
 
 // A draft is a certificate whose to-be-signed part is final and has been
@@ -60,10 +61,15 @@ func (s *Service) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	default:
 		return Issued{}, refuse(CodeBadRequest, "use issue, sign or self", "%q is no door of the authority", r.Via)
 	}
-	d, err := s.draft(decision{
+	return s.carryOut(ctx, decision{
 		name: r.Name, profile: r.Profile, dns: r.DNSNames, ips: r.IPs,
 		spki: r.PublicKey, lifetime: r.Lifetime, via: r.Via,
 	})
+}
+
+// carryOut carries a decision out.
+func (s *Service) carryOut(ctx context.Context, want decision) (Issued, error) {
+	d, err := s.draft(want)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -89,15 +95,20 @@ func (s *Service) draft(want decision) (*draft, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeWeakKey, Msg: err.Error()}
 	}
-	by, err := s.issuerFor(p)
-	if err != nil {
-		return nil, err
+	by := want.by
+	if by == nil {
+		if by, err = s.issuerFor(p); err != nil {
+			return nil, err
+		}
 	}
 	d := &draft{issuer: by, profile: p, request: profile.Request{
 		ID: s.domain.ID(want.name), DNSNames: want.dns, IPs: want.ips,
 		PublicKey: pub, Now: s.now(), Lifetime: want.lifetime, Issuer: by.Certificate,
 	}}
 	d.request.Shard, d.request.Pointers = s.shardFor(by)
+	if want.by != nil { // it is not to be asked about
+		d.request.Pointers = profile.Pointers{}
+	}
 	template, err := p.Template(d.request)
 	switch {
 	case errors.Is(err, profile.ErrWeakKey):
@@ -117,6 +128,9 @@ func (s *Service) draft(want decision) (*draft, error) {
 // profileFor returns the profile of a decision. The server's own certificates
 // keep to the built-in one, so that no configuration can lock its owner out.
 func (s *Service) profileFor(want decision) (profile.Profile, error) {
+	if want.by != nil {
+		return profile.Responder(), nil
+	}
 	if want.via == viaSelf {
 		return profile.Builtin(want.profile)
 	}

@@ -18,11 +18,14 @@ import (
 // An issuer is an intermediate whose key is here.
 type issuer struct {
 	roster.Issuer
-	// key signs certificates. Only the function sign uses it.
+	// key signs certificates and revocation lists. Only the functions sign and
+	// attest use it.
 	key crypto.Signer
 	// understudy is made at the first use, for RSA takes its time.
 	understudy func() (understudy, error)
 	shards     shardCounter
+	// askedAs returns the hashes by which OCSP requests name the issuer.
+	askedAs func() map[crypto.Hash]hashed
 }
 
 // An understudy lends its signature to certificates that are to be looked at
@@ -74,9 +77,11 @@ func loadIssuer(dir string, known roster.Issuer) (*issuer, error) {
 	if pub, ok := known.Certificate.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(key.Public()) {
 		return nil, fmt.Errorf("the key in %s does not belong to the issuer's certificate: put the right one back", path)
 	}
-	return &issuer{Issuer: known, key: key, understudy: sync.OnceValues(func() (understudy, error) {
-		return newUnderstudy(known.Certificate)
-	})}, nil
+	return &issuer{
+		Issuer: known, key: key,
+		understudy: sync.OnceValues(func() (understudy, error) { return newUnderstudy(known.Certificate) }),
+		askedAs:    sync.OnceValue(func() map[crypto.Hash]hashed { return namesOf(known) }),
+	}, nil
 }
 
 func useOf(u profile.Usage) ledger.Use {

@@ -44,6 +44,10 @@ type Service struct {
 	issuers []*issuer // fixed when the service is opened
 	policy  atomic.Pointer[Policy]
 	dir     string
+
+	lists     lists
+	answers   answers
+	responder atomic.Pointer[Responder]
 }
 
 // A Policy is what an operator declares about certificates. The zero Policy
@@ -107,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	s.issuers = issuers
 	for _, i := range issuers {
-		i.shards.issued.Store(s.roster.Issued(i.KeyID))
+		i.shards.begin(s.roster.Issued(i.KeyID))
 	}
 	s.Enforce(o.Policy)
 	return s, ctx.Err()

@@ -16,6 +16,14 @@ const perShard = 16_384
 // runs ahead of it by what was refused since: lists are a little shorter then.
 type shardCounter struct{ issued atomic.Uint64 }
 
+// begin sets the counter to what the ledger holds.
+func (c *shardCounter) begin(issued uint64, last uint32) {
+	if last > 0 {
+		issued = max(issued, uint64(last)*perShard+1)
+	}
+	c.issued.Store(issued)
+}
+
 func (c *shardCounter) next() uint32 { return uint32((c.issued.Add(1) - 1) / perShard) }
 
 // shardFor returns the list of the next certificate of an issuer, and the

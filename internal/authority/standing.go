@@ -14,18 +14,24 @@ import (
 // service never closes a site, and the other way round.
 const SitesName = "sites"
 
-// place refuses a name below SitesName to everybody but the server itself, and
-// one below ACMENames to everybody but the accounts of open profiles.
+// RespondersName is the name that the certificates stand below which answer
+// for an issuer in OCSP.
+const RespondersName = "ocsp"
+
+// place refuses a name below SitesName or RespondersName to everybody but the
+// server itself, and one below ACMENames to everybody but the accounts of open
+// profiles.
 func place(n identity.Name, via string) error {
-	sites, strangers := false, false
+	var top string
 	for above := range n.Lineage() {
-		sites, strangers = above.String() == SitesName, above.String() == ACMENames
+		top = above.String()
 	}
+	sites, strangers := top == SitesName || top == RespondersName, top == ACMENames
 	switch {
 	case strangers && via != viaACME:
 		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to ACME accounts that nobody invited", ACMENames)
 	case sites && via != viaSelf && via != viaRenew:
-		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to the server's own certificates", SitesName)
+		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to the server's own certificates", top)
 	case !sites && via == viaSelf:
 		return refuse(CodeBadRequest, "", "the server's own certificates stand under %q, not %s", SitesName, n)
 	}

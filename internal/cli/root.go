@@ -32,7 +32,7 @@ var commands = map[string][]func(*app) *cobra.Command{
 	"people": {newInvite, newApprove, newJoin, newRevoke, newSuspend, newReinstate, newGroup},
 	"files":  {newIssue, newSign, newRenew},
 	"look":   {newStatus, newList, newShow, newExplain, newACME},
-	"keep":   {newLedger, newRestore, newVersion},
+	"keep":   {newLedger, newCRL, newRestore, newVersion},
 }
 
 // Main runs the command that env names and returns its exit code.

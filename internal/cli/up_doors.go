@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/publish"
 	"github.com/postern-project/postern/internal/telemetry"
 )
 
@@ -19,6 +20,7 @@ const (
 	sideSites   = "sites"
 	sidePublic  = "public side"
 	sideMetrics = "metrics"
+	sidePlain   = "plain HTTP"
 )
 
 // A door is one listening socket.
@@ -45,11 +47,12 @@ type doors struct {
 	sites   []*door // in the order of the configuration
 	public  *door   // nil when the public side has a host name only
 	metrics *door   // nil for none
+	plain   *door   // nil for none
 }
 
 func (d *doors) all() []*door {
 	all := slices.Clone(d.sites)
-	for _, one := range []*door{d.public, d.metrics} {
+	for _, one := range []*door{d.public, d.metrics, d.plain} {
 		if one != nil {
 			all = append(all, one)
 		}
@@ -81,6 +84,11 @@ func (d *doors) reopen(c config.Config) (next *doors, err error) {
 	}
 	if !c.Metrics.IsZero() {
 		if next.metrics, err = d.open(sideMetrics, c.Metrics, "'metrics: {listen: …}' in postern.yaml names the address"); err != nil {
+			return next, err
+		}
+	}
+	if !c.Public.HTTP.IsZero() {
+		if next.plain, err = d.open(sidePlain, c.Public.HTTP, "'public: {http: …}' in postern.yaml names the address"); err != nil {
 			return next, err
 		}
 	}
@@ -163,7 +171,12 @@ func (s *server) serve(one *door) {
 		case sidePublic:
 			return s.gateway.ServePublic(ctx, one)
 		}
-		err := telemetry.ServeMetrics(ctx, one, s.metrics)
+		var err error
+		if one.side == sidePlain {
+			err = publish.Serve(ctx, one, s.plainSide(), s.log)
+		} else {
+			err = telemetry.ServeMetrics(ctx, one, s.metrics)
+		}
 		select {
 		case <-one.retired:
 			return nil

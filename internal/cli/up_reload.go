@@ -53,6 +53,7 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 		return err
 	}
 	s.house.Authority.Enforce(policyOf(conf))
+	s.respond(ctx, conf)
 	s.inUse.Store(&conf)
 	s.level.Set(conf.Log.Level)
 	s.move(oldDoors, nextDoors)

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +46,8 @@ type server struct {
 	public  http.Handler
 	course  enroll.Course // of invitations
 	acme    *acme.Server
+
+	responders responders
 
 	mu    sync.Mutex // held while a configuration is put in force; guards open
 	open  bool       // the doors are being served
@@ -112,21 +113,12 @@ func (s *server) publicSide() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", join)
 	mux.Handle("/acme/", s.acme)
-	mux.HandleFunc("GET /issuers/{file}", s.serveIssuer)
+	published := s.published()
+	for _, path := range publishedPaths {
+		mux.Handle(path, published)
+	}
 	mux.HandleFunc("GET /ledger/checkpoint", s.serveCheckpoint)
 	return mux, nil
-}
-
-func (s *server) serveIssuer(w http.ResponseWriter, r *http.Request) {
-	name, ok := strings.CutSuffix(r.PathValue("file"), ".crt")
-	for _, issuer := range s.house.Roster.Issuers() {
-		if ok && issuer.Name == name {
-			w.Header().Set("Content-Type", "application/pkix-cert")
-			w.Write(issuer.Certificate.Raw)
-			return
-		}
-	}
-	http.NotFound(w, r)
 }
 
 func (s *server) serveCheckpoint(w http.ResponseWriter, r *http.Request) {
@@ -185,6 +177,7 @@ func (s *server) run() error {
 	})
 	s.part("configuration", s.watch)
 	s.part("acme", s.acme.Run)
+	s.part("responders", s.followIssuers)
 	s.ready.Store(true)
 	if err := s.welcome(s.alive); err != nil {
 		return err

@@ -24,16 +24,17 @@ var storeys = [][]string{
 	{"identity", "refusal"},
 	{"rule", "profile", "chain", "ledger", "page", "invite", "jws"}, // domain: values and decisions, no I/O
 	{"roster", "permit"},
+	{"revocation"},
 	{"store", "keys", "upstream", "telemetry"}, // what is kept, and where
 	{"follow"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
-	{"enroll", "join", "api", "config", "acme"},
+	{"enroll", "publish", "join", "api", "config", "acme"},
 	{"demo"},
 	{"cli"},
 }
 
 // domain lists the packages that do no I/O and read no clock.
-var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster", "jws", "permit"}
+var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster", "jws", "permit", "revocation"}
 
 // source is one package's files outside its tests.
 type source struct {

@@ -69,7 +69,7 @@ func (p Profile) CheckFields(c *x509.Certificate, r Request) error {
 	}{
 		{"serial", checkSerial(c, r.Shard)}, {"dates", checkDates(c, from, to)}, {"subject", checkSubject(c, r.ID, hosts)},
 		{"names", checkNames(c, r.ID, hosts)}, {"usage", checkUsage(c, p.usage)}, {"key", checkKeyIs(c, r.PublicKey)},
-		{"issuer", checkIssuer(c, r.Issuer)}, {"extensions", checkExtensions(c, r.Pointers)}, {"pointers", checkPointers(c, r.Pointers)},
+		{"issuer", checkIssuer(c, r.Issuer)}, {"extensions", p.checkExtensions(c, r.Pointers)}, {"pointers", checkPointers(c, r.Pointers)},
 		{"constraints", withinConstraints(c, r.Issuer)},
 	} {
 		if lint.fault != nil {
@@ -160,13 +160,16 @@ func checkPointers(c *x509.Certificate, p Pointers) error {
 	return nil
 }
 
-func checkExtensions(c *x509.Certificate, p Pointers) error {
+func (p Profile) checkExtensions(c *x509.Certificate, to Pointers) error {
 	wanted := leafExtensions[:]
-	if p.CRL != "" {
+	if to.CRL != "" {
 		wanted = append(wanted, extension{oidCRLPoints, false})
 	}
-	if p.OCSP != "" || p.Issuer != "" {
+	if to.OCSP != "" || to.Issuer != "" {
 		wanted = append(wanted, extension{oidAuthorityInfo, false})
+	}
+	if p.usage == responder {
+		wanted = append(wanted, extension{oidNoCheck, false})
 	}
 	if len(c.Extensions) != len(wanted) {
 		return fmt.Errorf("it holds %d extensions instead of %d", len(c.Extensions), len(wanted))

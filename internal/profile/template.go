@@ -86,6 +86,9 @@ func (p Profile) Template(r Request) (*x509.Certificate, error) {
 		IssuingCertificateURL: present(r.Pointers.Issuer),
 		PublicKey:             r.PublicKey,
 	}
+	if p.usage == responder {
+		c.ExtraExtensions = []pkix.Extension{noCheck}
+	}
 	return c, withinConstraints(c, r.Issuer)
 }
 
@@ -142,8 +145,11 @@ func (p Profile) validity(r Request) (from, to time.Time, err error) {
 }
 
 func (u Usage) eku() x509.ExtKeyUsage {
-	if u == Server {
+	switch u {
+	case Server:
 		return x509.ExtKeyUsageServerAuth
+	case responder:
+		return x509.ExtKeyUsageOCSPSigning
 	}
 	return x509.ExtKeyUsageClientAuth
 }

@@ -57,7 +57,7 @@ func (r *Roster) issue(p *plan, b ledger.CertificateIssued) {
 		m = void
 	}
 	r.certificates.add(b.TBS, b.Serial, r.names.enter(b.Name), issuer, profile, m)
-	r.published.countIssued(issuer)
+	r.published.countIssued(issuer, b.Serial)
 }
 
 // revoke marks a certificate that plan has found. The first reason stays.

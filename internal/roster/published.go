@@ -13,6 +13,7 @@ import (
 type published struct {
 	mu      sync.RWMutex // guards what follows
 	issued  map[uint16]uint64
+	last    map[uint16]uint32 // the highest shard of a certificate
 	revoked map[shard][]withdrawn
 }
 
@@ -27,13 +28,14 @@ type shard struct {
 type withdrawn struct{ item, at uint32 }
 
 func (p *published) init() {
-	p.issued, p.revoked = map[uint16]uint64{}, map[shard][]withdrawn{}
+	p.issued, p.last, p.revoked = map[uint16]uint64{}, map[uint16]uint32{}, map[shard][]withdrawn{}
 }
 
-func (p *published) countIssued(issuer uint16) {
+func (p *published) countIssued(issuer uint16, serial ledger.Serial) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.issued[issuer]++
+	p.last[issuer] = max(p.last[issuer], profile.ShardOf(serial.Bytes()))
 }
 
 func (p *published) enter(issuer uint16, serial ledger.Serial, item uint32, at time.Time) {
@@ -50,15 +52,24 @@ type Revocation struct {
 	Reason ledger.Reason
 }
 
-// Issued returns how many certificates the ledger holds by an issuer.
-func (r *Roster) Issued(issuer ledger.KeyID) uint64 {
+// Issued returns how many certificates the ledger holds by an issuer, and the
+// highest shard that one of them has.
+func (r *Roster) Issued(issuer ledger.KeyID) (n uint64, last uint32) {
 	i, ok := r.trust.Load().byKey[issuer]
 	if !ok {
-		return 0
+		return 0, 0
 	}
 	r.published.mu.RLock()
 	defer r.published.mu.RUnlock()
-	return r.published.issued[i]
+	return r.published.issued[i], r.published.last[i]
+}
+
+// RevokedCount returns how many entries Revoked returns.
+func (r *Roster) RevokedCount(issuer ledger.KeyID, number uint32) int {
+	i := r.trust.Load().byKey[issuer]
+	r.published.mu.RLock()
+	defer r.published.mu.RUnlock()
+	return len(r.published.revoked[shard{i, number}])
 }
 
 // Revoked returns the revoked certificates of an issuer that a shard lists, in
