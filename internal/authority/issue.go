@@ -134,7 +134,11 @@ func (s *Service) profileFor(want decision) (profile.Profile, error) {
 	if want.via == viaSelf {
 		return profile.Builtin(want.profile)
 	}
-	return s.findProfile(want.profile)
+	p, err := s.findProfile(want.profile)
+	if err == nil && want.via == viaACME && p.Names() != profile.ByRequester {
+		err = refuse(CodeForbidden, "'names: requester' in the profile lets them", "profile %s does not let requesters name their hosts, as ACME does", p.Name())
+	}
+	return p, err
 }
 
 func (s *Service) findProfile(name string) (profile.Profile, error) {
