@@ -101,11 +101,14 @@ func parse(body []byte, algorithms []jose.SignatureAlgorithm) (*Message, error) 
 	if !contains(algorithms, h.Alg) {
 		return nil, &AlgorithmError{h.Alg}
 	}
+	if err := m.identify(h); err != nil {
+		return nil, err
+	}
 	if m.signed, err = jose.ParseSignedJSON(string(body), algorithms); err != nil {
 		return nil, fmt.Errorf("no JWS: %s", words(err))
 	}
 	m.Payload = m.signed.UnsafePayloadWithoutVerification()
-	return m, m.identify(h)
+	return m, nil
 }
 
 // identify reads who is said to have signed: a new key or a known one.
