@@ -209,9 +209,9 @@ const serialRandom = 16
 // number of the shard unless that is zero; RFC 5280 section 4.1.2.2 allows up to
 // 159 bits.
 func newSerial(shard uint32) *big.Int {
-	b := binary.BigEndian.AppendUint32(nil, shard&(1<<31-1))
+	b := make([]byte, 4+serialRandom)
+	binary.BigEndian.PutUint32(b, shard&(1<<31-1))
 	for {
-		b = b[:4+serialRandom]
 		rand.Read(b[4:])
 		b[4] &= 0x7f
 		// Seven of eight bytes zero would be a broken generator, not chance.
