@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/postern-project/postern/internal/api"
@@ -33,7 +36,10 @@ func newUp(a *app) *cobra.Command {
 		Short: "Open the door: serve sites to those who are enrolled",
 		Long: `Serve the sites of postern.yaml and of --site to those on their lists. The
 first start makes the authority and prints the invitation for the first
-device. A site from --site lets in everybody who is enrolled.`,
+device. A site from --site lets in everybody who is enrolled.
+
+SIGHUP, or a change of the file, reads postern.yaml again. SIGUSR2 lets the
+program at the same path take over without a refused connection.`,
 		Example: `  postern up --site localhost=./examples/passwords
   postern up --site app.example.com=http://127.0.0.1:3000 --listen :443
   postern up --config /etc/postern/postern.yaml --data /var/lib/postern`,
@@ -84,25 +90,73 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	level.Set(conf.Log.Level)
 	log := telemetry.Logger(a.Stderr, conf.Log.Format, level)
 	a.useMemory()
-	lock, err := api.Hold(ctx, a.data(), lockWait)
+	inherited, before, err := a.inherit()
 	if err != nil {
+		return err
+	}
+	if err := before.tell(wordPrepared); err != nil {
+		return fmt.Errorf("tell the process before this one: %w", err)
+	}
+	t := tenure{flags, conf, log, level, inherited, before}
+	for {
+		err := a.occupy(ctx, t)
+		next, ok := errors.AsType[*succession](err)
+		if !ok {
+			return err
+		}
+		if next.settle(log) {
+			log.Info("handed over", "process", next.cmd.Process.Pid)
+			_, err := daemon.SdNotify(false, fmt.Sprintf("MAINPID=%d\n%s", next.cmd.Process.Pid, daemon.SdNotifyReady))
+			return err
+		}
+		t.conf, t.parent = next.conf, nil
+		if t.doors, err = adoptAll(next.files, next.notes); err != nil {
+			return err
+		}
+		next.abandon()
+	}
+}
+
+// A tenure is one time of having the data folder.
+type tenure struct {
+	flags  upFlags
+	conf   config.Config
+	log    *slog.Logger
+	level  *slog.LevelVar
+	doors  *doors  // those that there are before the configuration is looked at
+	parent *parent // nil unless this process follows another
+}
+
+// occupy takes the data folder and serves until ctx ends, or until another
+// process is to follow, which it returns as a *succession.
+func (a *app) occupy(ctx context.Context, t tenure) (err error) {
+	wait := lockWait
+	if t.parent != nil {
+		wait = readyWithin // the process before this one lets its requests finish
+	}
+	lock, err := api.Hold(ctx, a.data(), wait)
+	if err != nil {
+		t.doors.close()
 		return err
 	}
 	defer func() { leave(lock, err) }()
-	opened, err := new(doors).reopen(conf)
+	opened, err := t.doors.reopen(t.conf)
 	if err != nil {
+		t.doors.close()
 		return err
 	}
+	t.doors.closeUnless(opened)
+	t.doors = opened
 	defer opened.close()
-	if err := a.foundIfNew(ctx, conf); err != nil {
+	if err := a.foundIfNew(ctx, t.conf); err != nil {
 		return err
 	}
-	house, err := OpenHouse(ctx, lock, HouseOptions{Log: log, Now: a.Now, Policy: policyOf(conf)})
+	house, err := OpenHouse(ctx, lock, HouseOptions{Log: t.log, Now: a.Now, Policy: policyOf(t.conf)})
 	if err != nil {
 		return err
 	}
 	defer house.Close()
-	s, err := a.newServer(ctx, house, conf, flags, log, level, opened)
+	s, err := a.newServer(ctx, house, t)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type door struct {
 	net.Listener
 	side    string
 	address config.Address  // as it is configured
+	given   bool            // opened by the service manager: the configuration has no say
 	retired <-chan struct{} // closed when the configuration no longer has it
 	retire  func()          // closes the socket and retired; it may be called more than once
 }
@@ -70,6 +71,9 @@ func (d *doors) reopen(c config.Config) (next *doors, err error) {
 			next = nil
 		}
 	}()
+	if next.sites = d.given(sideSites); len(next.sites) > 0 {
+		c.Listen = nil
+	}
 	for _, a := range c.Listen {
 		one, err := d.open(sideSites, a, "--listen, or 'listen:' in postern.yaml, names another address")
 		if err != nil {
@@ -77,12 +81,16 @@ func (d *doors) reopen(c config.Config) (next *doors, err error) {
 		}
 		next.sites = append(next.sites, one)
 	}
-	if !c.Public.Listen.IsZero() {
+	if given := d.given(sidePublic); len(given) > 0 {
+		next.public = given[0]
+	} else if !c.Public.Listen.IsZero() {
 		if next.public, err = d.open(sidePublic, c.Public.Listen, "the public side takes the port after the sites'; 'public: {listen: …}' in postern.yaml names another"); err != nil {
 			return next, err
 		}
 	}
-	if !c.Metrics.IsZero() {
+	if given := d.given(sideMetrics); len(given) > 0 {
+		next.metrics = given[0]
+	} else if !c.Metrics.IsZero() {
 		if next.metrics, err = d.open(sideMetrics, c.Metrics, "'metrics: {listen: …}' in postern.yaml names the address"); err != nil {
 			return next, err
 		}
@@ -110,6 +118,16 @@ func (d *doors) open(side string, a config.Address, hint string) (*door, error) 
 		return nil, err
 	}
 	return newDoor(l, side, a), nil
+}
+
+// given returns the doors of one side that the service manager has opened.
+func (d *doors) given(side string) (given []*door) {
+	for _, one := range d.all() {
+		if one.given && one.side == side {
+			given = append(given, one)
+		}
+	}
+	return given
 }
 
 func (d *doors) hasPort(port uint16) bool {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/postern-project/postern/internal/config"
@@ -133,6 +134,8 @@ func watchFile(path string) (changed <-chan struct{}, stop func(), err error) {
 // reload reads the file again and puts it in force; when it is wrong the old
 // one stays and the log and 'status' say why.
 func (s *server) reload(ctx context.Context) {
+	s.notify(daemon.SdNotifyReloading)
+	defer s.notify(daemon.SdNotifyReady)
 	conf, warnings, err := s.app.upConfig(s.flags)
 	if err == nil {
 		err = s.mendable(conf)

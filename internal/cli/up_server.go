@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-project/postern/internal/acme"
@@ -35,6 +36,7 @@ type server struct {
 	flags   upFlags
 	log     *slog.Logger
 	level   *slog.LevelVar
+	parent  *parent // nil unless this process follows another
 	started time.Time
 
 	alive   context.Context // ends when the server stops, with the cause
@@ -58,8 +60,9 @@ type server struct {
 	ready atomic.Bool
 }
 
-func (a *app) newServer(ctx context.Context, house *House, conf config.Config, flags upFlags, log *slog.Logger, level *slog.LevelVar, d *doors) (*server, error) {
-	s := &server{app: a, house: house, flags: flags, log: log, level: level, started: a.Now(), metrics: telemetry.Metrics()}
+func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, error) {
+	log := t.log
+	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, parent: t.parent, started: a.Now(), metrics: telemetry.Metrics()}
 	s.alive, s.end = context.WithCancelCause(ctx)
 	var err error
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
@@ -81,8 +84,8 @@ func (a *app) newServer(ctx context.Context, house *House, conf config.Config, f
 		return nil, err
 	}
 	s.sites.Store(&sites{})
-	s.doors.Store(d)
-	if err := s.enforce(s.alive, conf); err != nil {
+	s.doors.Store(t.doors)
+	if err := s.enforce(s.alive, t.conf); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -178,13 +181,21 @@ func (s *server) run() error {
 	s.part("configuration", s.watch)
 	s.part("acme", s.acme.Run)
 	s.part("responders", s.followIssuers)
+	s.part("upgrade", s.succeed)
 	s.ready.Store(true)
 	if err := s.welcome(s.alive); err != nil {
 		return err
 	}
+	s.notifyReady()
+	if err := s.parent.tell(wordReady); err != nil {
+		return fmt.Errorf("tell the process before this one: %w", err)
+	}
 	<-s.alive.Done()
 	s.ready.Store(false)
 	why := context.Cause(s.alive)
+	if _, ok := errors.AsType[*succession](why); !ok {
+		s.notify(daemon.SdNotifyStopping)
+	}
 	if errors.Is(why, context.Canceled) { // it names the signal
 		s.log.Info("stopping", "why", why.Error())
 		return nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,9 +104,11 @@ func (l *listener) run(ctx context.Context) error {
 
 	l.accept(ctx)
 	l.linger(ctx)
+	grace := l.grace(ctx)
+	l.awaitGreetings(grace / 4)
 	l.dropWaiting()
 	l.shakes.Wait()
-	l.shut()
+	l.shut(grace)
 	cancel()
 	running.Wait()
 	return nil
@@ -128,10 +131,37 @@ func (l *listener) linger(ctx context.Context) {
 	}
 }
 
+// ErrHandover is the cause of a context that ends because somebody else takes
+// over: who comes meanwhile is waiting, so requests get less time to finish.
+var ErrHandover = errors.New("another process takes over")
+
+// handoverGrace is the most that requests get then.
+const handoverGrace = 3 * time.Second
+
+// grace returns how long what is under way may go on after the end of ctx.
+func (l *listener) grace(ctx context.Context) time.Duration {
+	if errors.Is(context.Cause(ctx), ErrHandover) {
+		return min(l.g.limits.Grace, handoverGrace)
+	}
+	return l.g.limits.Grace
+}
+
+// awaitGreetings lets handshakes end that have begun, and first requests come,
+// for a while: whoever was accepted gets an answer.
+func (l *listener) awaitGreetings(limit time.Duration) {
+	const poll = 5 * time.Millisecond
+	fresh := func(c *conn) bool { return !c.asked.Load() }
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(poll) {
+		if l.greeting.Load() == 0 && !slices.ContainsFunc(l.g.index.of(l), fresh) {
+			return
+		}
+	}
+}
+
 // shut lets requests finish for the grace, then ends whatever is left,
 // hijacked connections included.
-func (l *listener) shut() {
-	grace, cancel := context.WithTimeout(context.Background(), l.g.limits.Grace)
+func (l *listener) shut(limit time.Duration) {
+	grace, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	for _, c := range l.g.index.of(l) {
 		c.ring()

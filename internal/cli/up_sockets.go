@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/postern-project/postern/internal/config"
+)
+
+// A socketNote says what one inherited socket is for.
+type socketNote struct {
+	Side  string `json:"side"`
+	Host  string `json:"host,omitzero"`
+	Port  uint16 `json:"port,omitzero"`
+	Given bool   `json:"given,omitzero"`
+}
+
+// activated returns the doors whose sockets the service manager has opened
+// (LISTEN_FDS, see sd_listen_fds(3)). Their names say what they are for.
+func activated() (d *doors, err error) {
+	d = &doors{}
+	files := activation.Files(true)
+	defer func() {
+		for _, f := range files {
+			f.Close() // the listener has a copy
+		}
+		if err != nil {
+			d.close()
+		}
+	}()
+	for _, f := range files {
+		side := map[string]string{"sites": sideSites, "public": sidePublic, "metrics": sideMetrics}[f.Name()]
+		if side == "" {
+			return d, withHint(fmt.Errorf("the service manager passes a socket called %q", f.Name()), "FileDescriptorName= has to be sites, public or metrics")
+		}
+		if err := d.adopt(f, socketNote{Side: side, Given: true}); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// adopt makes a door of an open socket. f stays the caller's.
+func (d *doors) adopt(f *os.File, n socketNote) error {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("the socket for the %s cannot be used: %w", n.Side, err)
+	}
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		l.Close()
+		return fmt.Errorf("the socket for the %s is no TCP socket", n.Side)
+	}
+	if n.Side == sideMetrics && !tcp.IP.IsLoopback() {
+		l.Close()
+		return withHint(fmt.Errorf("the socket for the metrics is at %s", tcp), "metrics are for this machine only: ListenStream=127.0.0.1:9464")
+	}
+	one := newDoor(l, n.Side, config.Address{Host: n.Host, Port: n.Port})
+	one.given = n.Given
+	switch {
+	case n.Side == sideSites:
+		d.sites = append(d.sites, one)
+	case n.Side == sidePublic && d.public == nil:
+		d.public = one
+	case n.Side == sideMetrics && d.metrics == nil:
+		d.metrics = one
+	default:
+		l.Close()
+		return fmt.Errorf("there are two sockets for the %s, and one is wanted", n.Side)
+	}
+	return nil
+}
+
+// copies returns a copy of every socket, for another process or a later turn.
+// The caller closes them.
+func (d *doors) copies() (files []*os.File, notes []socketNote, err error) {
+	for _, one := range d.all() {
+		l, ok := one.Listener.(*net.TCPListener)
+		if !ok {
+			return files, nil, errors.New("a listener is no TCP socket")
+		}
+		f, err := l.File()
+		if err != nil {
+			return files, nil, err
+		}
+		files = append(files, f)
+		notes = append(notes, socketNote{Side: one.side, Host: one.address.Host, Port: one.address.Port, Given: one.given})
+	}
+	return files, notes, nil
+}
+
+// adoptAll makes doors of sockets and their notes.
+func adoptAll(files []*os.File, notes []socketNote) (*doors, error) {
+	d := &doors{}
+	for i, n := range notes {
+		if err := d.adopt(files[i], n); err != nil {
+			d.close()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// successionVariable tells a new process which sockets it inherits. Its first
+// inherited file is where it tells the old process how far it has come.
+const successionVariable = "POSTERN_SUCCESSION"
+
+// A parent is the process that this one is to follow.
+type parent struct{ *os.File }
+
+// inherit returns what this process got from whoever started it: from the
+// server that it follows, or from the service manager.
+func (a *app) inherit() (*doors, *parent, error) {
+	text := a.Getenv(successionVariable)
+	if text == "" {
+		d, err := activated()
+		return d, nil, err
+	}
+	os.Unsetenv(successionVariable)
+	var notes []socketNote
+	if err := json.Unmarshal([]byte(text), &notes); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", successionVariable, err)
+	}
+	const first = 3
+	p := &parent{os.NewFile(first, "succession")}
+	files := make([]*os.File, len(notes))
+	for i := range files {
+		files[i] = os.NewFile(uintptr(first+1+i), notes[i].Side)
+		defer files[i].Close()
+	}
+	d, err := adoptAll(files, notes)
+	return d, p, err
+}
+
+// The words that a new process says to the one it follows.
+const (
+	wordPrepared = "prepared" // its configuration is good: let the data folder go
+	wordReady    = "ready"    // it serves
+)
+
+// tell says how far this process has come; without a parent it says nothing.
+func (p *parent) tell(word string) error {
+	if p == nil {
+		return nil
+	}
+	_, err := fmt.Fprintln(p.File, word)
+	return err
+}

@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"time"
+
+	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/gateway"
+)
+
+// How long a new process may take to read its configuration, and to serve once
+// it may have the data folder.
+const (
+	preparedWithin = 30 * time.Second
+	readyWithin    = time.Minute
+)
+
+// A succession is the change from this process to a new one, by which the
+// program is replaced without a refused connection: who comes meanwhile waits
+// in the sockets' queues. It is also the cause with which a server ends for it.
+type succession struct {
+	cmd   *exec.Cmd
+	words *os.File // what the new process says
+	read  *bufio.Reader
+	files []*os.File // copies of the sockets
+	notes []socketNote
+	conf  config.Config // in force when it began
+}
+
+// Error is what the log says of the server's end.
+func (n *succession) Error() string {
+	return fmt.Sprintf("process %d takes over", n.cmd.Process.Pid)
+}
+
+// Unwrap makes the gateway hurry.
+func (n *succession) Unwrap() error { return gateway.ErrHandover }
+
+// succeed waits for the signal to replace the program, as long as ctx lives.
+// When the new program cannot start, this one goes on as if nothing had been.
+func (s *server) succeed(ctx context.Context) error {
+	asked := make(chan os.Signal, 1)
+	if len(successionSignals) == 0 {
+		return nil
+	}
+	signal.Notify(asked, successionSignals...)
+	defer signal.Stop(asked)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-asked:
+		}
+		n, err := s.prepare(ctx)
+		if err != nil {
+			s.log.Error("upgrade given up, this process goes on", "err", err)
+			continue
+		}
+		s.end(n)
+		return nil
+	}
+}
+
+// prepare starts the new process and waits until it wants the data folder.
+func (s *server) prepare(ctx context.Context) (n *succession, err error) {
+	n = &succession{conf: *s.inUse.Load()}
+	defer func() {
+		if err != nil {
+			n.abandon()
+		}
+	}()
+	if n.files, n.notes, err = s.doors.Load().copies(); err != nil {
+		return n, err
+	}
+	notes, err := json.Marshal(n.notes)
+	if err != nil {
+		return n, err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return n, err
+	}
+	words, say, err := os.Pipe()
+	if err != nil {
+		return n, err
+	}
+	defer say.Close()
+	n.words, n.read = words, bufio.NewReader(words)
+	n.cmd = exec.Command(program, s.app.Args...)
+	n.cmd.Env = append(os.Environ(), successionVariable+"="+string(notes))
+	n.cmd.Stdout, n.cmd.Stderr = s.app.Stdout, s.app.Stderr
+	n.cmd.ExtraFiles = append([]*os.File{say}, n.files...)
+	if err := n.cmd.Start(); err != nil {
+		return n, err
+	}
+	s.log.Info("upgrade begun", "process", n.cmd.Process.Pid, "program", program)
+	say.Close() // so that the new process's end is heard
+	stop := context.AfterFunc(ctx, func() { words.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return n, n.await(wordPrepared, preparedWithin)
+}
+
+// await waits until the new process has come that far.
+func (n *succession) await(word string, limit time.Duration) error {
+	n.words.SetReadDeadline(time.Now().Add(limit))
+	line, err := n.read.ReadString('\n')
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the new process was not %s within %s", word, limit)
+	case err != nil:
+		return errors.New("the new process ended before it was " + word + ": its own message stands above")
+	case line != word+"\n":
+		return fmt.Errorf("the new process says %q", line)
+	}
+	return nil
+}
+
+// settle waits, with the data folder let go, until the new process serves, and
+// reports whether it does. If not it is ended, and this one has to go on.
+func (n *succession) settle(log interface{ Error(string, ...any) }) bool {
+	if err := n.await(wordReady, readyWithin); err != nil {
+		n.stop()
+		log.Error("upgrade given up, this process serves again", "err", err)
+		return false
+	}
+	n.words.Close()
+	for _, f := range n.files {
+		f.Close()
+	}
+	return true
+}
+
+// stop ends the new process.
+func (n *succession) stop() {
+	if n.words != nil {
+		n.words.Close()
+	}
+	if n.cmd != nil && n.cmd.Process != nil {
+		n.cmd.Process.Kill()
+		n.cmd.Wait()
+	}
+}
+
+// abandon ends the new process and gives up the copies.
+func (n *succession) abandon() {
+	n.stop()
+	for _, f := range n.files {
+		f.Close()
+	}
+}
