@@ -139,7 +139,7 @@ func (a *app) explainRefusal(ctx context.Context, ref refusal.Reference) (explai
 func recordOf(r api.Refused) explain.Record {
 	return explain.Record{
 		Reference: r.Reference, Time: r.Time, Code: r.Code, Detail: r.Detail, Site: r.Site, Host: r.Host,
-		Method: r.Method, Path: r.Path, Address: r.Address, Name: r.Client.Name, Claims: r.Client.Claims, Serial: r.Client.Serial,
+		Method: r.Method, Path: r.Path, Address: r.Address, Audit: r.Audit, Name: r.Client.Name, Claims: r.Client.Claims, Serial: r.Client.Serial,
 		Issuer: r.Client.Issuer, IssuerKeyID: r.Client.IssuerKeyID, Subject: r.Client.Subject, NotAfter: r.Client.NotAfter,
 	}
 }

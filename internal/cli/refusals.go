@@ -31,11 +31,19 @@ func (a *app) listRefusals(ctx context.Context, limit int) error {
 		}
 		rows := make([][]string, len(all))
 		for i, r := range all {
-			rows[i] = []string{r.Reference.String(), moment(r.Time), string(r.Code), r.Site, who(r.Client), r.Address}
+			rows[i] = []string{r.Reference.String(), moment(r.Time), cause(r), r.Site, who(r.Client), r.Address}
 		}
 		table(w, []string{"REFERENCE", "WHEN", "WHY", "SITE", "NAME", "FROM"}, rows)
 		say(w, "\n'postern explain REFERENCE' tells the whole story of one.")
 	})
+}
+
+// cause is why somebody was turned away, or would have been.
+func cause(r api.Refused) string {
+	if r.Audit {
+		return string(r.Code) + " (let in)"
+	}
+	return string(r.Code)
 }
 
 // who is the name that the ledger bears out, or what a certificate claims.

@@ -91,11 +91,14 @@ func (r *reader) policyKeys(l *rule.List, p *gateway.Policy, m mentions) map[str
 		"allow": func(n ast.Node) { l.Allow = r.terms(n, "allow", m) },
 		"deny":  func(n ast.Node) { l.Deny = r.terms(n, "deny", m) },
 		"when":  func(n ast.Node) { r.condition(n, &p.When) },
+		"mode":  r.word("mode", func(s string) error { return parseMode(s, &p.Audit) }),
+		"cors":  func(n ast.Node) { r.cors(n, &p.CORS) },
 	}
 }
 
-// inherited is what routes take over from their site.
-func (s *Site) inherited() gateway.Policy { return gateway.Policy{} }
+// inherited is what routes take over from their site unless they say
+// otherwise.
+func (s *Site) inherited() gateway.Policy { return gateway.Policy{Audit: s.Audit, CORS: s.CORS} }
 
 func (r *reader) pattern(n ast.Node) rule.Pattern {
 	var p rule.Pattern
@@ -190,7 +193,15 @@ func (r *reader) networksExist(c Config) {
 
 // warnings returns what is odd in the routes of a site.
 func (s Site) routeWarnings(all *problems, c Config) {
+	policyWarnings(s.Policy, s.List.AdmitsStrangers(), func(msg, hint string) {
+		all.add(c.File, c.lines, s.at, "site "+s.Host+" "+msg, hint)
+	})
 	for _, route := range s.Routes {
+		if route.Audit != s.Audit || route.CORS != s.CORS {
+			policyWarnings(route.Policy, route.List.AdmitsStrangers(), func(msg, hint string) {
+				all.add(c.File, c.lines, route.at, "route "+route.Match.String()+" of site "+s.Host+" "+msg, hint)
+			})
+		}
 		switch {
 		case len(route.List.Allow) == 0:
 			all.add(c.File, c.lines, route.at, "route "+route.Match.String()+" of site "+s.Host+" lets nobody in: its allow list is empty", "name somebody, such as allow: [enrolled]")

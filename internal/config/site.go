@@ -63,6 +63,7 @@ func (r *reader) site(p pair) Site {
 	if routes != nil { // last, so that the site's own list is known
 		r.routes(routes, &s, what)
 	}
+	r.fitsHandshake(p, s, what)
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
 	r.fitsUpstream(p, s, what)

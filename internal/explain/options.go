@@ -85,6 +85,7 @@ type Record struct {
 	Method      string
 	Path        string
 	Address     string
+	Audit       bool // let in all the same
 	Name        string
 	Claims      string // the whole URI, when the ledger does not bear out Name
 	Serial      string

@@ -34,10 +34,11 @@ var passed = map[refusal.Code]string{
 	refusal.Suspended:        "its name is not suspended",
 	refusal.NoIdentity:       "it names somebody in this trust domain",
 	refusal.NotOnList:        "the name is on the site's list",
+	refusal.Condition:        "the condition holds",
 }
 
 // alone are the causes that say nothing about the others.
-var alone = []refusal.Code{refusal.HandshakeAbandoned, refusal.NotConfigured, refusal.MethodNotServed}
+var alone = []refusal.Code{refusal.HandshakeAbandoned, refusal.NotConfigured, refusal.MethodNotServed, refusal.OriginNotAllowed}
 
 // Refusal tells a recorded refusal: what was seen, the checks in their order
 // up to the one that failed, and the remedy.
@@ -101,7 +102,7 @@ func before(rec Record) []refusal.Code {
 // afterCertificate reports whether the cause can be met without a certificate
 // although it is looked for after those about one.
 func afterCertificate(c refusal.Code) bool {
-	return c == refusal.UpstreamDown || c == refusal.UpstreamTimeout
+	return c == refusal.Condition || c == refusal.UpstreamDown || c == refusal.UpstreamTimeout
 }
 
 // seen tells who asked for what.
@@ -120,6 +121,9 @@ func seen(rec Record) chain.Step {
 		add("request", rec.Method+" "+rec.Path)
 	}
 	add("from", rec.Address)
+	if rec.Audit {
+		add("let in all the same", "that part of the site is in audit mode")
+	}
 	if rec.Claims != "" {
 		add("claims", rec.Claims)
 	} else {

@@ -29,6 +29,7 @@ type exchange struct {
 	status    int // 0 until the answer began
 	bytes     int64
 	code      refusal.Code
+	would     refusal.Code // in audit mode: what would have been refused
 	reference refusal.Reference
 	detail    string
 }
@@ -144,6 +145,9 @@ func (x *exchange) record(known bool) {
 			attrs = append(attrs, slog.String("claims", claim))
 		}
 	}
+	if x.would != "" {
+		attrs = append(attrs, slog.String("would_refuse", string(x.would)), slog.String("reference", x.reference.String()), slog.String("detail", clipTo(x.detail, maxDetail)))
+	}
 	if known {
 		x.g.log.LogAttrs(context.Background(), level, message, attrs...)
 		return
@@ -153,6 +157,7 @@ func (x *exchange) record(known bool) {
 
 // WriteHeader notes the status.
 func (x *exchange) WriteHeader(status int) {
+	x.dress()
 	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		x.status = status
 	}
@@ -180,6 +185,7 @@ func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 
 func (x *exchange) begin() {
 	if x.status == 0 {
+		x.dress()
 		x.status = http.StatusOK
 	}
 }

@@ -17,11 +17,13 @@ type Refused struct {
 	Time      time.Time         `json:"time"`
 	Code      refusal.Code      `json:"code"`
 	// Detail says what exactly was wrong, for the operator.
-	Detail  string `json:"detail,omitzero"`
-	Site    string `json:"site,omitzero"`
-	Host    string `json:"host,omitzero"`
-	Method  string `json:"method,omitzero"`
-	Path    string `json:"path,omitzero"`
+	Detail string `json:"detail,omitzero"`
+	Site   string `json:"site,omitzero"`
+	Host   string `json:"host,omitzero"`
+	Method string `json:"method,omitzero"`
+	Path   string `json:"path,omitzero"`
+	// Audit says that it was let in all the same, in audit mode.
+	Audit   bool   `json:"audit,omitzero"`
 	Address string `json:"address,omitzero"`
 	// Client is what the certificate that was shown says.
 	Client Shown `json:"client,omitzero"`

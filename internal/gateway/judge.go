@@ -120,7 +120,11 @@ func (g *Gateway) reach(c *conn, d *door, now time.Time) verdict {
 // for something.
 func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
 	if d.uniform || d.tcp() {
-		return g.judge(c, d.rest, d.errand(), now)
+		v := g.judge(c, d.rest, d.errand(), now)
+		if d.rest.spares(v.code) {
+			return verdict{}
+		}
+		return v
 	}
 	hand := c.inHand()
 	for i := range hand {
@@ -128,11 +132,12 @@ func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
 		if isReserved(a.path) {
 			continue
 		}
-		if v := g.judge(c, d.way(a.method, a.path), a, now); v.code != "" {
+		w := d.way(a.method, a.path)
+		if v := g.judge(c, w, a, now); v.code != "" && !w.spares(v.code) {
 			return v
 		}
 	}
-	if d.strangers || d.networks {
+	if d.strangers || d.networks || d.audit {
 		return verdict{}
 	}
 	v := g.recognise(c, now)

@@ -12,6 +12,7 @@ type metrics struct {
 	handshakes  *prometheus.CounterVec
 	requests    *prometheus.CounterVec
 	refusals    *prometheus.CounterVec
+	wouldRefuse *prometheus.CounterVec
 	alarms      *prometheus.CounterVec
 	cuts        *prometheus.CounterVec
 	tunnels     *prometheus.CounterVec
@@ -30,6 +31,7 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 		handshakes:  counters("postern_handshakes_total", "TLS handshakes by how they ended.", "result"),
 		requests:    counters("postern_requests_total", "Requests answered, refused ones included.", "site", "status"),
 		refusals:    counters("postern_refusals_total", "Requests and handshakes refused.", "code", "site"),
+		wouldRefuse: counters("postern_would_refuse_total", "Requests let pass in audit mode that would have been refused.", "code", "site"),
 		alarms:      counters("postern_alarms_total", "Refusals that mean that an issuer's key was stolen.", "code", "site"),
 		cuts:        counters("postern_cut_connections_total", "Live connections cut because their right to be there ended.", "code"),
 		tunnels:     counters("postern_tcp_connections_total", "Connections to tcp sites that were carried and have ended.", "site"),
@@ -42,7 +44,7 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.alarms, m.cuts, m.tunnels, m.tunnelBytes} {
+	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.wouldRefuse, m.alarms, m.cuts, m.tunnels, m.tunnelBytes} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

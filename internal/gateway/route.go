@@ -10,6 +10,12 @@ import (
 type Policy struct {
 	// When has to hold for those whom the list lets in. Nil asks nothing.
 	When *rule.Condition
+	// Audit lets pass, and logs, what would be refused. It means nothing where
+	// refusals are made in the handshake.
+	Audit bool
+	// CORS says which pages of other origins may use it; nil leaves that to
+	// what is behind.
+	CORS *CORS
 }
 
 // A Route is a part of a site with rules of its own, in place of the site's.
@@ -31,7 +37,10 @@ type way struct {
 	networks  bool // it asks where somebody is
 }
 
-func newWay(match string, list rule.List, p Policy) *way {
+func newWay(match string, list rule.List, p Policy, stealthy bool) *way {
+	if stealthy {
+		p.Audit = false
+	}
 	return &way{match: match, list: list, Policy: p, strangers: list.AdmitsStrangers(), networks: list.UsesNetworks() || p.When.Asks("client.networks")}
 }
 
@@ -41,22 +50,24 @@ type ways struct {
 	routes *rule.Routes // nil when rest is all there is
 	byRule []*way       // by the routes' index
 	// What some part of the door does.
-	strangers, networks, timed bool
+	strangers, networks, timed, audit bool
 	// uniform says that a connection at rest and every request on it have the
 	// same rights.
 	uniform bool
 }
 
 func newWays(s Site) (ways, error) {
-	w := ways{rest: newWay("", s.List, s.Policy)}
+	stealthy := s.Stealth || s.Tunnel != nil
+	w := ways{rest: newWay("", s.List, s.Policy, stealthy)}
 	patterns := make([]rule.Pattern, len(s.Routes))
 	for i, r := range s.Routes {
 		patterns[i] = r.Match
-		w.byRule = append(w.byRule, newWay(r.Match.String(), r.List, r.Policy))
+		w.byRule = append(w.byRule, newWay(r.Match.String(), r.List, r.Policy, stealthy))
 	}
 	for _, one := range w.all() {
 		w.strangers = w.strangers || one.strangers
 		w.networks = w.networks || one.networks
+		w.audit = w.audit || one.Audit
 		w.timed = w.timed || one.When.Timed()
 	}
 	w.uniform = len(patterns) == 0 && s.When == nil

@@ -52,10 +52,17 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		g.answerReserved(x, r, r.URL.Path[len(reservedPath):])
 		return
 	}
+	if x.way = d.preflight(r); x.way != nil {
+		x.answerPreflight(r)
+		return
+	}
 	x.way = d.way(r.Method, r.URL.Path)
 	x.conn.detail(&x.errand, r.Header, x.way)
 	v := g.judge(x.conn, x.way, &x.errand, x.start)
-	if v.code != "" {
+	switch {
+	case x.way.spares(v.code):
+		x.wouldRefuse(r, v.code, v.detail)
+	case v.code != "":
 		x.refuse(r, v.code, v.detail)
 		return
 	}

@@ -133,6 +133,12 @@ var catalogue = []Info{
 		OperatorRemedy: "The log line quotes the condition, which stands under 'when:' in postern.yaml. What keeps it from being answered, such as a header field that was not sent, counts as no.",
 	},
 	{
+		Code: OriginNotAllowed, Status: http.StatusForbidden, Title: "Not from that page",
+		Sentence:       "A page of another site asked to use this one, and it is not among those that may.",
+		VisitorRemedy:  "Tell the person who runs the page that you came from.",
+		OperatorRemedy: "The log line names the origin. If its pages should be able to use the route, add it under 'cors: origins:' in postern.yaml.",
+	},
+	{
 		Code: NotHTTP, Status: http.StatusBadRequest, Title: "This is no web page",
 		Sentence:       "You were let in, but what stands behind this name does not speak HTTP, so a browser cannot show it.",
 		VisitorRemedy:  "Use the program that this name is meant for, such as a database client.",

@@ -39,6 +39,7 @@ const (
 	NoIdentity         Code = "no-identity"
 	NotOnList          Code = "not-on-list"
 	Condition          Code = "condition"
+	OriginNotAllowed   Code = "origin-not-allowed"
 	NotHTTP            Code = "not-http"
 	BodyTooLarge       Code = "body-too-large"
 	UpstreamDown       Code = "upstream-down"
