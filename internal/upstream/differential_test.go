@@ -30,7 +30,7 @@ func TestLeanDoesWhatReverseProxyDoes(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			app := newScripted(t)
-			lean, reference := front(t, app.address, false), front(t, app.address, true)
+			lean, reference := proxied(t, app.address, false), proxied(t, app.address, true)
 			for i := range generated {
 				request, answer := randomRequest(rnd), randomAnswer(rnd)
 				app.answer = answer
@@ -44,9 +44,9 @@ func TestLeanDoesWhatReverseProxyDoes(t *testing.T) {
 	}
 }
 
-// front serves an application as the gateway does, by the standard library's
+// proxied serves an application as the gateway does, by the standard library's
 // proxy if it is to be the reference.
-func front(t *testing.T, address string, reference bool) string {
+func proxied(t *testing.T, address string, reference bool) string {
 	u, err := New("http://"+address, Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
