@@ -17,16 +17,27 @@ import (
 func newJoin(a *app) *cobra.Command {
 	var o join.Options
 	var key string
+	var as placing
 	c := &cobra.Command{
-		Use:   "join LINK",
+		Use:   "join LINK | DIR",
 		Short: "Enrol this machine with an invitation",
 		Long: `Use an invitation on this machine: make a key, which never leaves it, obtain
 the certificate and write both where tools find them. The link says which
 authority has to answer, so nothing has to be trusted beforehand. Give - to
-read the link from standard input.`,
-		Example: "  postern join 'https://join.example.com/join#…'",
-		Args:    arguments(1, 1, "the link", "copy the whole link, in quotes: postern join 'LINK'"),
+read the link from standard input. Without --out the certificate also goes
+into this user's Chromium and Firefox, and is renewed by itself from then on.
+--install, --uninstall and --lines take the folder that was written.`,
+		Example: `  postern join 'https://join.example.com/join#…'
+  postern join --lines ~/.local/share/postern/example.com/ben/laptop
+  postern join --uninstall ~/.local/share/postern/example.com/ben/laptop`,
+		Args: arguments(1, 1, "the link", "copy the whole link, in quotes: postern join 'LINK'"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
+			if as.count() > 1 {
+				return usage("one at a time", "--no-install, --install, --uninstall and --lines exclude each other")
+			}
+			if as.chosen() {
+				return a.placed(c.Context(), args[0], as)
+			}
 			if o.KeyKind, err = keys.ParseKind(key); err != nil {
 				return &UsageError{err, ""}
 			}
@@ -37,13 +48,17 @@ read the link from standard input.`,
 			o.Waiting = func(words string) {
 				a.note("Waiting for a yes. The person who invited you has to see these words:\n\n    %s\n", words)
 			}
-			return a.join(c.Context(), o)
+			return a.join(c.Context(), o, o.Out == "" && !as.no)
 		},
 	}
 	c.Flags().StringVar(&o.Out, "out", "", "the folder `DIR` for the files (default in ~/.local/share/postern)")
 	c.Flags().BoolVar(&o.P12, "p12", false, "write identity.p12 as well, for browsers")
 	c.Flags().StringVar(&key, "key", "", "the `KIND` of key: ecdsa-p256, ecdsa-p384 or rsa-3072 (default ecdsa-p256)")
 	c.Flags().BoolVar(&o.Force, "force", false, "replace a certificate that has not expired")
+	c.Flags().BoolVar(&as.no, "no-install", false, "write the files only: nothing into browsers, no renewal by itself")
+	c.Flags().BoolVar(&as.install, "install", false, "put what lies in DIR into browsers, and have it renewed")
+	c.Flags().BoolVar(&as.uninstall, "uninstall", false, "take it out of browsers, end its renewal and delete DIR's files")
+	c.Flags().BoolVar(&as.lines, "lines", false, "show lines for curl, git, psql, kubectl, docker and browsers")
 	return c
 }
 
@@ -62,12 +77,20 @@ func (a *app) readLink(arg string) (invite.Link, error) {
 	return link, err
 }
 
-func (a *app) join(ctx context.Context, o join.Options) error {
+func (a *app) join(ctx context.Context, o join.Options, install bool) error {
 	r, err := join.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	return a.show(r, func(w io.Writer) { a.sayJoined(w, "Joined as", r) })
+	var p join.Placement
+	if install { // what fails here is told: the certificate is in its files
+		p = a.place(ctx, r.Dir)
+		r.Notes = append(r.Notes, p.Notes...)
+	}
+	return a.show(r, func(w io.Writer) {
+		a.sayJoined(w, "Joined as", r)
+		sayPlaced(w, p)
+	})
 }
 
 func (a *app) sayJoined(w io.Writer, did string, r join.Result) {

@@ -25,7 +25,7 @@ var storeys = [][]string{
 	{"rule", "profile", "chain", "ledger", "page", "invite", "jws"}, // domain: values and decisions, no I/O
 	{"roster", "permit"},
 	{"revocation"},
-	{"store", "keys", "upstream", "telemetry"}, // what is kept, and where
+	{"store", "keys", "upstream", "trust", "telemetry"}, // what is kept, and where
 	{"follow"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
 	{"enroll", "publish", "join", "api", "config", "acme"},

@@ -173,17 +173,24 @@ func result(dir string, files []string, c *certificate, s State) Result {
 		Dir: dir, Files: files, TrustDomain: s.TrustDomain, Name: c.id.Name(),
 		Serial: s.Serial, NotAfter: c.leaf.NotAfter,
 	}
-	for _, renew := range s.Renew {
-		if u, err := url.Parse(renew); err == nil {
-			r.Sites = append(r.Sites, "https://"+u.Host+"/")
-		}
-	}
+	r.Sites = SitesOf(s)
 	site := "https://SITE/"
 	if len(r.Sites) > 0 {
 		site = r.Sites[0]
 	}
 	r.Curl = CurlLine(dir, site)
 	return r
+}
+
+// SitesOf returns the addresses of the sites that renew an identity, such as
+// https://pw.example.com/.
+func SitesOf(s State) (sites []string) {
+	for _, renew := range s.Renew {
+		if u, err := url.Parse(renew); err == nil {
+			sites = append(sites, "https://"+u.Host+"/")
+		}
+	}
+	return sites
 }
 
 // CurlLine returns a command that opens site with the files in dir.
