@@ -45,7 +45,7 @@ func newACMEHouse(t *testing.T) *acmeHouse {
     tls_port: %[3]d
     open: true
 profiles:
-  short: {usage: server, lifetime: 10m}
+  short: {usage: server, names: requester, lifetime: 10m}
 `, h.dns.addr(), h.httpPort, h.tlsPort)
 	if err := os.WriteFile(filepath.Join(h.home, "postern.yaml"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
@@ -153,41 +153,11 @@ func TestRealACMEClients(t *testing.T) {
 	t.Parallel()
 	h := newACMEHouse(t)
 	for name, client := range map[string]func(*testing.T, *acmeHouse){
-		"certbot": certbot,
+		"certbot": certbot, "uacme": uacme, "acme-client": nodeClient, "acmez": acmezClient, "acmeprobe": acmeprobe, "Caddy": caddy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client(t, h)
 		})
-	}
-}
-
-// certbot from Debian: http-01 by its own server.
-func certbot(t *testing.T, h *acmeHouse) {
-	const host = "certbot.acme.internal"
-	h.dns.setAddress(host, "127.0.0.2")
-	b, dir := h.bind("services/certbot"), t.TempDir()
-	run := func(args ...string) string {
-		return h.must(t, []string{"REQUESTS_CA_BUNDLE=" + h.root}, "certbot", append(args, "--non-interactive",
-			"--config-dir", dir, "--work-dir", dir, "--logs-dir", dir, "--server", b.Directory)...)
-	}
-	standalone := []string{"--standalone", "--http-01-address", "127.0.0.2", "--http-01-port", fmt.Sprint(h.httpPort), "--no-random-sleep-on-renew"}
-	run(append(standalone, "certonly", "--agree-tos", "-m", "ops@example.com", "--eab-kid", b.Kid, "--eab-hmac-key", b.HMACKey, "-d", host)...)
-	path := filepath.Join(dir, "live", host, "fullchain.pem")
-	first := h.leaf(t, path, host)
-	if got := h.shown(t, first); got.Name != "services/certbot" || got.Via != "acme" || got.Status != "good" {
-		t.Errorf("the ledger says %+v", got)
-	}
-	run(append(standalone, "renew", "--force-renewal")...)
-	second := h.leaf(t, path, host)
-	if second.SerialNumber.Cmp(first.SerialNumber) == 0 {
-		t.Error("renew gave the same certificate")
-	}
-	run("revoke", "--cert-path", path, "--reason", "keycompromise", "--no-delete-after-revoke")
-	if got := h.shown(t, second); got.Status != "revoked" || got.Reason != "key-compromise" {
-		t.Errorf("after revoke the ledger says %+v", got)
-	}
-	if got := h.shown(t, first); got.Status != "good" {
-		t.Errorf("the other certificate is %s", got.Status)
 	}
 }

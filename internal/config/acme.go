@@ -215,6 +215,8 @@ func (r *reader) acmeProfilesAreForServers(c Config) {
 			r.fail(a.at, "", "acme: %v", err)
 		case p.Usage() != profile.Server:
 			r.fail(a.at, "name a profile with usage: server", "acme: profile %s is for clients, and ACME proves host names", a.Profile)
+		case p.Names() != profile.ByRequester:
+			r.fail(a.at, "add 'names: requester' to the profile", "acme: profile %s does not let requesters name their hosts, as ACME does", a.Profile)
 		}
 	}
 }

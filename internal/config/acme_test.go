@@ -50,6 +50,7 @@ func TestWhatIsWrongInAnACMEServerHasAPlace(t *testing.T) {
 		"nothing at all":                  {"acme:\n  server:\n", "2:3: acme server has no names"},
 		"a profile for clients":           {"acme:\n  device: {names: [a.internal]}\n", "2:3: acme: profile device is for clients"},
 		"a profile that does not exist":   {"acme:\n  serve: {names: [a.internal]}\n", "2:3: acme: unknown profile"},
+		"a profile that names by itself":  {"profiles:\n  x: {usage: server, lifetime: 1h}\nacme:\n  x: {names: [a.internal]}\n", "4:3: acme: profile x does not let requesters name"},
 		"a profile twice":                 {"acme:\n  server: {names: [a.internal]}\n  server: {names: [b.internal]}\n", "3:3: profile server is on line 2 already"},
 		"a key that is not known":         {"acme:\n  server: {names: [a.internal], opn: true}\n", `2:33: unknown key "opn"`},
 		"a pattern with two stars":        {"acme:\n  server: {names: [\"*.*.internal\"]}\n", "2:20: names:"},
