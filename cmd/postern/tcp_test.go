@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"strings"
@@ -122,5 +124,39 @@ func postgresClients(t *testing.T, d *door, orders, cache string) {
 	if conn, err := d.pgx(t, orders, "direct"); err == nil {
 		conn.Close(t.Context())
 		t.Error("a revoked service comes back")
+	}
+}
+
+// nginx behind a tcp site learns the client's address from the PROXY header,
+// and the door learns it from its load balancer's.
+func TestTheClientsAddressGoesAllTheWay(t *testing.T) {
+	t.Parallel()
+	app := newServer(t, "")
+	conf := app.file("nginx.conf", fmt.Sprintf(`
+daemon off; master_process off; pid %[1]s/pid; error_log stderr;
+events {}
+http {
+  access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  server { listen %[2]s proxy_protocol; location / { return 200 "$proxy_protocol_addr $proxy_protocol_port"; } }
+}`, app.dir, app.addr))
+	app.run("nginx", "-c", conf, "-p", app.dir)
+	d := configured(t, fmt.Sprintf(`
+proxy_protocol: [127.0.0.1]
+sites:
+  app.test: {tcp: %q, allow: [enrolled], upstream: {proxy_protocol: v2}}
+`, app.addr))
+	d.open()
+	raw, err := net.Dial("tcp", d.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	raw.SetDeadline(time.Now().Add(30 * time.Second))
+	fmt.Fprint(raw, "PROXY TCP4 192.0.2.7 203.0.113.1 4711 443\r\n")
+	conn := tls.Client(raw, d.tls(d.issue("ben/laptop"), "app.test"))
+	fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasSuffix(string(answer), "192.0.2.7 4711") {
+		t.Fatalf("%q, %v\n%s", answer, err, d.output)
 	}
 }

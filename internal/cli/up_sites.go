@@ -193,7 +193,7 @@ func (n *sites) certificateUntil() time.Time {
 
 // gatewayConfig says conf in the gateway's words.
 func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway.Config {
-	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, JoinURL: d.publicURL(conf) + "/join"}
+	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, JoinURL: d.publicURL(conf) + "/join"}
 	for _, site := range conf.Sites {
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy,

@@ -108,10 +108,27 @@ func (s *server) keepOwn(ctx context.Context, host string) (keeper, error) {
 }
 
 // tunnel is what the gateway sees of an upstream of bytes.
-type tunnel struct{ up *upstream.TCP }
+type tunnel struct {
+	up     *upstream.TCP
+	header bool // begin with a PROXY header
+}
 
 // Dial connects for a visitor.
-func (t tunnel) Dial(ctx context.Context, _ gateway.Visit) (net.Conn, error) { return t.up.Dial(ctx) }
+func (t tunnel) Dial(ctx context.Context, v gateway.Visit) (net.Conn, error) {
+	conn, err := t.up.Dial(ctx)
+	if err != nil || !t.header {
+		return conn, err
+	}
+	header, err := v.ProxyHeader()
+	if err == nil {
+		_, err = conn.Write(header)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("send the PROXY header: %w", err)
+	}
+	return conn, nil
+}
 
 // openTCP returns what carries the bytes of a tcp site.
 func (s *server) openTCP(site config.Site) (behind, error) {
@@ -120,7 +137,7 @@ func (s *server) openTCP(site config.Site) (behind, error) {
 	if err != nil {
 		return behind{}, err
 	}
-	return behind{tunnel: tunnel{up}, close: up.Close}, nil
+	return behind{tunnel: tunnel{up, u.SendProxy}, close: up.Close}, nil
 }
 
 // siteAddress says how a site is reached: by a URL, or a tcp site by host and

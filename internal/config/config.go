@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,9 @@ type Config struct {
 	ACME     []ACME // the ACME servers, in the order of the file
 	// Zone is the time zone of conditions: the machine's unless one is named.
 	Zone *time.Location
+	// Proxies are the load balancers whose connections begin with a PROXY
+	// header.
+	Proxies []netip.Prefix
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 

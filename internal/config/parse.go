@@ -56,16 +56,17 @@ func (r *reader) config(root ast.Node) Config {
 			c.TrustDomain, err = identity.ParseTrustDomain(s)
 			return err
 		}),
-		"listen":    func(n ast.Node) { r.listen(n, &c) },
-		"public":    func(n ast.Node) { c.Public = r.public(n) },
-		"sites":     func(n ast.Node) { c.Sites = r.sites(n) },
-		"metrics":   func(n ast.Node) { c.Metrics = r.metrics(n) },
-		"log":       func(n ast.Node) { r.log(n, &c.Log) },
-		"profiles":  func(n ast.Node) { c.Profiles = r.profiles(n) },
-		"networks":  func(n ast.Node) { c.Networks = r.networks(n) },
-		"acme":      func(n ast.Node) { c.ACME = r.acme(n) },
-		"issuers":   func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
-		"time_zone": r.word("time_zone", func(s string) (err error) { c.Zone, err = parseZone(s); return err }),
+		"listen":         func(n ast.Node) { r.listen(n, &c) },
+		"public":         func(n ast.Node) { c.Public = r.public(n) },
+		"sites":          func(n ast.Node) { c.Sites = r.sites(n) },
+		"metrics":        func(n ast.Node) { c.Metrics = r.metrics(n) },
+		"log":            func(n ast.Node) { r.log(n, &c.Log) },
+		"profiles":       func(n ast.Node) { c.Profiles = r.profiles(n) },
+		"networks":       func(n ast.Node) { c.Networks = r.networks(n) },
+		"proxy_protocol": func(n ast.Node) { c.Proxies = r.proxies(n) },
+		"acme":           func(n ast.Node) { c.ACME = r.acme(n) },
+		"issuers":        func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
+		"time_zone":      r.word("time_zone", func(s string) (err error) { c.Zone, err = parseZone(s); return err }),
 	})
 	if c.Public.Host == "" && c.Public.Listen.IsZero() {
 		c.Public.Listen = c.Listen[0].next()

@@ -36,6 +36,9 @@ type Upstream struct {
 	Separate bool
 	// MaxBody is the size of a request's body in bytes; 0 for no limit.
 	MaxBody int64
+	// SendProxy has connections to what is behind a tcp site begin with a PROXY
+	// header of version 2.
+	SendProxy bool
 }
 
 // ClientCertificate is one of our own authority's (Own), one in files, or
@@ -87,15 +90,16 @@ func (r *reader) targets(what string, to *[]string, parse func(string) (string, 
 
 func (r *reader) upstream(n ast.Node, u *Upstream) {
 	r.section(n, "upstream", map[string]func(ast.Node){
-		"balance":     r.word("balance", func(v string) (err error) { u.Balance, err = upstream.ParseBalance(v); return err }),
-		"retries":     r.word("retries", func(v string) (err error) { u.Retries, err = parseRetries(v); return err }),
-		"health":      func(n ast.Node) { r.health(n, &u.Health) },
-		"timeouts":    func(n ast.Node) { r.timeouts(n, u) },
-		"ca":          r.word("ca", func(v string) (err error) { u.CA, err = readCA(r.path(v)); return err }),
-		"server_name": r.word("server_name", func(v string) (err error) { u.ServerName, err = ParseHost(v); return err }),
-		"certificate": func(n ast.Node) { r.clientCertificate(n, &u.Certificate) },
-		"pool":        r.word("pool", func(v string) (err error) { u.Separate, err = parsePool(v); return err }),
-		"max_body":    r.word("max_body", func(v string) (err error) { u.MaxBody, err = parseSize(v); return err }),
+		"balance":        r.word("balance", func(v string) (err error) { u.Balance, err = upstream.ParseBalance(v); return err }),
+		"retries":        r.word("retries", func(v string) (err error) { u.Retries, err = parseRetries(v); return err }),
+		"health":         func(n ast.Node) { r.health(n, &u.Health) },
+		"timeouts":       func(n ast.Node) { r.timeouts(n, u) },
+		"ca":             r.word("ca", func(v string) (err error) { u.CA, err = readCA(r.path(v)); return err }),
+		"server_name":    r.word("server_name", func(v string) (err error) { u.ServerName, err = ParseHost(v); return err }),
+		"certificate":    func(n ast.Node) { r.clientCertificate(n, &u.Certificate) },
+		"pool":           r.word("pool", func(v string) (err error) { u.Separate, err = parsePool(v); return err }),
+		"proxy_protocol": r.word("proxy_protocol", func(v string) (err error) { u.SendProxy, err = parseProxyVersion(v); return err }),
+		"max_body":       r.word("max_body", func(v string) (err error) { u.MaxBody, err = parseSize(v); return err }),
 	})
 }
 
@@ -246,6 +250,8 @@ func (r *reader) fitsUpstream(p pair, s Site, what string) {
 		r.fail(p.at, "drop it, or say proxy: in place of static:", "%s has upstream, and a folder has none", what)
 	case len(s.TCP) > 0 && ofHTTP:
 		r.fail(p.at, "a tcp site knows balance, timeouts: {connect, write} and health: {every}", "%s has an upstream setting that is for proxy: only", what)
+	case len(s.Proxy) > 0 && u.SendProxy:
+		r.fail(p.at, "an application learns the client's address from X-Forwarded-For", "%s sends a PROXY header, which is for tcp sites", what)
 	case ofTLS && !all("https://"):
 		r.fail(p.at, "begin each address with https://, or drop ca, server_name and certificate", "%s says how TLS is spoken to an upstream that speaks none", what)
 	case u.Separate && slices.ContainsFunc(s.Proxy, func(t string) bool { return strings.HasPrefix(t, "h2c://") }):

@@ -87,6 +87,8 @@ func TestMistakesAboutAnUpstreamHaveAPlace(t *testing.T) {
 		"a tcp site with a body limit": {"tcp: \"h:1\", upstream: {max_body: 1KiB}", "for proxy: only"},
 		"HTTP/2 kept apart":            {"proxy: \"h2c://h\", upstream: {pool: per-identity}", "keeps connections of HTTP/2 apart"},
 		"one of two without TLS":       {"proxy: [\"https://h\", \"http://h\"], upstream: {server_name: x}", "speaks none"},
+		"a PROXY header over HTTP":     {"proxy: \"http://h\", upstream: {proxy_protocol: v2}", "which is for tcp sites"},
+		"an old PROXY header":          {"tcp: \"h:1\", upstream: {proxy_protocol: v1}", `"v1" is not sent: write v2`},
 		"an address twice":             {"proxy: [\"http://h\", \"http://H\"]", "http://h is written twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,6 +97,24 @@ func TestMistakesAboutAnUpstreamHaveAPlace(t *testing.T) {
 				t.Errorf("says %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+func TestWhoMaySendProxyHeaders(t *testing.T) {
+	c, _, err := Parse("postern.yaml", []byte("proxy_protocol: [10.0.0.5, \"fd00:1::/64\"]\n"))
+	if err != nil || len(c.Proxies) != 2 || c.Proxies[0].String() != "10.0.0.5/32" {
+		t.Errorf("%v, %v", c.Proxies, err)
+	}
+	for text, want := range map[string]string{
+		"[]":                      "1:17: proxy_protocol: no address",
+		"[0.0.0.0/0]":             "1:18: proxy_protocol: 0.0.0.0/0 is everybody",
+		"[lb.example]":            `1:18: proxy_protocol: "lb.example" is not an address`,
+		"[10.0.0.5/8]":            "1:18: proxy_protocol: 10.0.0.5/8 has bits beyond its prefix",
+		"[10.0.0.5, 10.0.0.5/32]": "1:28: proxy_protocol: 10.0.0.5/32 stands here twice",
+	} {
+		if _, _, err := Parse("postern.yaml", []byte("proxy_protocol: "+text+"\n")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

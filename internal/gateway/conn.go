@@ -52,6 +52,10 @@ type conn struct {
 	over   error // why it ended; nil while it lives
 	hand   []*errand
 
+	// What a load balancer said that may, instead of the connection's own
+	// addresses; constant once TLS begins.
+	remote, local net.Addr
+
 	early []byte // read already, and read again first; only while nothing else reads
 
 	place place // guarded by the crowd's mutex

@@ -42,7 +42,7 @@ func (l *listener) greet(nc net.Conn) {
 	}
 	defer leave()
 	c.SetDeadline(time.Now().Add(l.g.limits.Hello))
-	if err := l.overture(c); err != nil {
+	if err := l.foreword(c); err != nil {
 		l.fail(c, err)
 		return
 	}
@@ -138,7 +138,7 @@ func (l *listener) classify(c *conn, err error) string {
 	switch {
 	case errors.Is(c.why(), errCrowded):
 		return shakeCrowded
-	case errors.Is(err, errInClear):
+	case errors.Is(err, errInClear), errors.Is(err, errNoProxyHeader):
 		return shakeFailed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return shakeTimeout

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,6 +70,9 @@ type Config struct {
 	PublicHost string
 	// JoinURL is where a visitor without a certificate learns how to get one.
 	JoinURL string
+	// Proxies are the addresses of load balancers: connections from them begin
+	// with a PROXY header that says whose they are, and others do not.
+	Proxies []netip.Prefix
 }
 
 // A Site is one host name with what is behind it and who may see it.

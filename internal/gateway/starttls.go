@@ -33,14 +33,14 @@ func (l *listener) overture(c *conn) error {
 	}
 	for range 2 {
 		var head [8]byte
-		if _, err := io.ReadFull(c.Conn, head[:1]); err != nil {
+		if _, err := io.ReadFull(c, head[:1]); err != nil {
 			return err
 		}
 		if head[0] != 0 { // a TLS record begins with its type, which is not zero
-			c.early = []byte{head[0]}
+			c.early = append(head[:1:1], c.early...)
 			return nil
 		}
-		if _, err := io.ReadFull(c.Conn, head[1:]); err != nil {
+		if _, err := io.ReadFull(c, head[1:]); err != nil {
 			return err
 		}
 		length, code := bigendian.BigEndian.Uint32(head[:4]), bigendian.BigEndian.Uint32(head[4:])
