@@ -38,6 +38,11 @@ type Authority interface {
 	RevocationList(context.Context, authority.ListRequest) (authority.RevocationList, error)
 	// Shards returns how many revocation lists an issuer has.
 	Shards(ctx context.Context, issuer string) (uint32, error)
+	Hierarchy(context.Context) (authority.Hierarchy, error)
+	AskRoot(context.Context, authority.RootAsk) (authority.RootRequest, error)
+	ApplyRoot(context.Context, authority.RootAnswer) (authority.RootApplied, error)
+	Rotate(context.Context, authority.RotationStep) (authority.Rotation, error)
+	Distrust(context.Context, authority.DistrustRequest) (authority.Distrusted, error)
 	Profiles(context.Context) ([]authority.Profile, error)
 	Head(context.Context) (authority.Head, error)
 	Verify(context.Context) (authority.Verification, error)

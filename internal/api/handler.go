@@ -15,8 +15,8 @@ import (
 	"github.com/postern-project/postern/internal/refusal"
 )
 
-// maxBody bounds a request, in bytes: the longest holds a key and some names.
-const maxBody = 1 << 20
+// maxBody bounds a request, in bytes: the longest is a root's answer.
+const maxBody = 2 << 20
 
 // Codes of answers that are no refusal by the authority.
 const (
@@ -29,36 +29,41 @@ const (
 func Handler(a Authority, live Live, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]http.Handler{
-		"POST /v1/issue":         call(log, a.Issue),
-		"POST /v1/renew":         call(log, a.Renew),
-		"POST /v1/invite":        call(log, a.Invite),
-		"POST /v1/redeem":        call(log, a.Redeem),
-		"POST /v1/approve":       call(log, a.Approve),
-		"POST /v1/cancel-invite": call(log, nothing(a.CancelInvite)),
-		"POST /v1/steps":         call(log, live.Steps),
-		"GET /v1/requests":       read(log, live.Requests),
-		"POST /v1/revoke":        call(log, a.Revoke),
-		"POST /v1/suspend":       call(log, nothing(a.Suspend)),
-		"POST /v1/reinstate":     call(log, nothing(a.Reinstate)),
-		"POST /v1/group":         call(log, nothing(a.ChangeGroup)),
-		"GET /v1/identities":     read(log, a.Identities),
-		"POST /v1/identity":      call(log, a.Identity),
-		"POST /v1/certificates":  call(log, a.Certificates),
-		"GET /v1/invites":        read(log, a.Invites),
-		"GET /v1/groups":         read(log, a.Groups),
-		"GET /v1/issuers":        read(log, a.Issuers),
-		"POST /v1/crl":           call(log, a.RevocationList),
-		"POST /v1/shards":        call(log, a.Shards),
-		"GET /v1/profiles":       read(log, a.Profiles),
-		"GET /v1/head":           read(log, a.Head),
-		"POST /v1/verify":        call(log, func(ctx context.Context, _ struct{}) (authority.Verification, error) { return a.Verify(ctx) }),
-		"POST /v1/acme/key":      call(log, a.CreateACMEKey),
-		"GET /v1/acme/accounts":  read(log, a.ACMEAccounts),
-		"POST /v1/acme/orders":   call(log, a.ACMEOrders),
-		"POST /v1/acme/order":    call(log, a.ACMEOrder),
-		"GET /v1/status":         read(log, live.Status),
-		"GET /v1/refusals":       answer(log, func(r *http.Request) (any, error) { return live.Refusals(r.Context(), limitOf(r)) }),
-		"GET /v1/refusals/{ref}": answer(log, func(r *http.Request) (any, error) { return findRefusal(live, r) }),
+		"POST /v1/issue":           call(log, a.Issue),
+		"POST /v1/renew":           call(log, a.Renew),
+		"POST /v1/invite":          call(log, a.Invite),
+		"POST /v1/redeem":          call(log, a.Redeem),
+		"POST /v1/approve":         call(log, a.Approve),
+		"POST /v1/cancel-invite":   call(log, nothing(a.CancelInvite)),
+		"POST /v1/steps":           call(log, live.Steps),
+		"GET /v1/requests":         read(log, live.Requests),
+		"POST /v1/revoke":          call(log, a.Revoke),
+		"POST /v1/suspend":         call(log, nothing(a.Suspend)),
+		"POST /v1/reinstate":       call(log, nothing(a.Reinstate)),
+		"POST /v1/group":           call(log, nothing(a.ChangeGroup)),
+		"GET /v1/identities":       read(log, a.Identities),
+		"POST /v1/identity":        call(log, a.Identity),
+		"POST /v1/certificates":    call(log, a.Certificates),
+		"GET /v1/invites":          read(log, a.Invites),
+		"GET /v1/groups":           read(log, a.Groups),
+		"GET /v1/issuers":          read(log, a.Issuers),
+		"GET /v1/hierarchy":        read(log, a.Hierarchy),
+		"POST /v1/root/ask":        call(log, a.AskRoot),
+		"POST /v1/root/apply":      call(log, a.ApplyRoot),
+		"POST /v1/issuer/rotate":   call(log, a.Rotate),
+		"POST /v1/issuer/distrust": call(log, a.Distrust),
+		"POST /v1/crl":             call(log, a.RevocationList),
+		"POST /v1/shards":          call(log, a.Shards),
+		"GET /v1/profiles":         read(log, a.Profiles),
+		"GET /v1/head":             read(log, a.Head),
+		"POST /v1/verify":          call(log, func(ctx context.Context, _ struct{}) (authority.Verification, error) { return a.Verify(ctx) }),
+		"POST /v1/acme/key":        call(log, a.CreateACMEKey),
+		"GET /v1/acme/accounts":    read(log, a.ACMEAccounts),
+		"POST /v1/acme/orders":     call(log, a.ACMEOrders),
+		"POST /v1/acme/order":      call(log, a.ACMEOrder),
+		"GET /v1/status":           read(log, live.Status),
+		"GET /v1/refusals":         answer(log, func(r *http.Request) (any, error) { return live.Refusals(r.Context(), limitOf(r)) }),
+		"GET /v1/refusals/{ref}":   answer(log, func(r *http.Request) (any, error) { return findRefusal(live, r) }),
 	} {
 		mux.Handle(pattern, h)
 	}
@@ -150,7 +155,7 @@ func problem(err error) (int, *authority.Error) {
 	switch e.Code {
 	case authority.CodeNotFound:
 		return http.StatusNotFound, e
-	case authority.CodeExists, authority.CodeSpent, authority.CodeCancelled, authority.CodeRevoked, authority.CodeSuspended:
+	case authority.CodeExists, authority.CodeSpent, authority.CodeCancelled, authority.CodeRevoked, authority.CodeSuspended, authority.CodeNotYet, authority.CodeDistrusted:
 		return http.StatusConflict, e
 	case authority.CodeReadOnly:
 		return http.StatusServiceUnavailable, e

@@ -84,7 +84,7 @@ func (s *Service) keptTBS(ctx context.Context, tbs ledger.Hash) (*x509.Certifica
 }
 
 func (s *Service) issuerOf(c *x509.Certificate) (*issuer, error) {
-	for _, i := range s.issuers {
+	for _, i := range s.held() {
 		if string(i.Certificate.RawSubject) == string(c.RawIssuer) && string(i.Certificate.SubjectKeyId) == string(c.AuthorityKeyId) {
 			return i, nil
 		}

@@ -120,7 +120,7 @@ func (s *Service) publisher(name string) (*issuer, error) {
 		if k.Distrusted {
 			return nil, refuse(CodeNotFound, "the root's list names the issuer itself", "issuer %s is distrusted and signs no list any more", name)
 		}
-		for _, i := range s.issuers {
+		for _, i := range s.held() {
 			if i.KeyID == k.KeyID {
 				return i, nil
 			}

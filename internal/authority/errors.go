@@ -27,6 +27,8 @@ const (
 	CodeRateLimited    = "rate-limited"
 	CodeForbidden      = "forbidden-by-policy"
 	CodeBadCSR         = "bad-certificate-request"
+	CodeDistrusted     = "distrusted"
+	CodeNotYet         = "not-yet"
 )
 
 // An Error is a refusal by the authority, with a meaning that survives the

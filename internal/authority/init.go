@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/postern-project/postern/internal/ceremony"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
-	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/store"
 )
 
@@ -32,6 +32,14 @@ type InitOptions struct {
 	KeyKind keys.Kind
 	// Passphrase seals the root key; nil has one drawn.
 	Passphrase *keys.Passphrase
+	// Root is a root that was made before, open for this one ceremony. Nil has
+	// one made and sealed in the folder, unless Elsewhere.
+	Root *ceremony.Root
+	// Before is the hash of the newest transcript beside that root's key.
+	Before ledger.Hash
+	// Elsewhere makes all but what a root has to sign. The request for that
+	// is in the result; Complete takes the answer.
+	Elsewhere bool
 	// Show is given a drawn passphrase before the authority exists, so that no
 	// crash leaves a root sealed by words that nobody has seen. May be nil.
 	Show func(keys.Passphrase) error
@@ -48,6 +56,11 @@ type InitResult struct {
 	Generated bool
 	// RootFingerprint is the pin that stands in invitations.
 	RootFingerprint string
+	// Request is what the root has to sign, when it is elsewhere.
+	Request []byte
+	// Transcript tells what the root signed.
+	Transcript  string
+	TrustDomain identity.TrustDomain
 }
 
 // Initialised reports whether dir holds an authority that Init completed.
@@ -86,9 +99,9 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 // A maker is one run of Init.
 type maker struct {
 	InitOptions
-	stage   string // where everything is built
-	root    *x509.Certificate
-	rootKey crypto.Signer
+	stage   string        // where everything is built
+	rootKey crypto.Signer // of a root made here, until it has signed
+	result  InitResult
 	// step, if set, is told of every step that is done; a test stops there.
 	step func(what string)
 }
@@ -108,26 +121,45 @@ func (m *maker) make(ctx context.Context) (InitResult, error) {
 		return InitResult{}, err
 	}
 	m.stage = filepath.Join(m.Dir, stageFolder)
-	var r InitResult
 	if state == nothing {
-		if r.Passphrase, r.Generated, err = m.passphrase(); err != nil {
+		if err := m.found(ctx); err != nil {
 			return InitResult{}, err
 		}
-		if err := m.build(ctx, r.Passphrase, r.Generated); err != nil {
-			return InitResult{}, fmt.Errorf("make authority in %s: %w", m.Dir, err)
+		if m.Elsewhere {
+			return m.result, m.wait()
 		}
-		if r.Generated && m.Show != nil {
-			if err := m.Show(r.Passphrase); err != nil {
-				return InitResult{}, fmt.Errorf("show passphrase: %w", err)
-			}
-		}
-		m.done("passphrase shown")
 	}
-	if err := m.commit(state); err != nil {
+	return m.conclude(state)
+}
+
+// found builds everything, and shows a passphrase that was drawn.
+func (m *maker) found(ctx context.Context) error {
+	if m.Root == nil && !m.Elsewhere {
+		var err error
+		if m.result.Passphrase, m.result.Generated, err = m.passphrase(); err != nil {
+			return err
+		}
+	}
+	if err := m.build(ctx); err != nil {
+		return fmt.Errorf("make authority in %s: %w", m.Dir, err)
+	}
+	if m.result.Generated && m.Show != nil {
+		if err := m.Show(m.result.Passphrase); err != nil {
+			return fmt.Errorf("show passphrase: %w", err)
+		}
+	}
+	m.done("passphrase shown")
+	return nil
+}
+
+func (m *maker) conclude(from state) (InitResult, error) {
+	if err := m.commit(from); err != nil {
 		return InitResult{}, fmt.Errorf("make authority in %s: %w", m.Dir, err)
 	}
-	r.RootFingerprint, err = fingerprint(m.Dir)
-	return r, err
+	var err error
+	m.result.TrustDomain = m.TrustDomain
+	m.result.RootFingerprint, err = fingerprint(m.Dir)
+	return m.result, err
 }
 
 func (m *maker) passphrase() (p keys.Passphrase, generated bool, err error) {
@@ -138,93 +170,138 @@ func (m *maker) passphrase() (p keys.Passphrase, generated bool, err error) {
 	return p, true, err
 }
 
-// build writes everything into the stage. The root's key is sealed first, and
-// is in memory only until the issuers are signed.
-func (m *maker) build(ctx context.Context, p keys.Passphrase, generated bool) error {
+// build writes everything into the stage. A root that is made here is sealed
+// first, and its key is in memory only until it has signed.
+func (m *maker) build(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(m.stage, IssuersFolder), 0o700); err != nil {
 		return err
 	}
 	m.done("stage made")
-	if err := m.makeRoot(p, generated); err != nil {
-		return err
+	root := m.Root
+	if root == nil && !m.Elsewhere {
+		var err error
+		if root, err = m.makeRoot(); err != nil {
+			return err
+		}
 	}
-	clients, err := m.makeIssuer(firstClients, profile.Client)
+	file, err := m.ask()
 	if err != nil {
 		return err
 	}
-	servers, err := m.makeIssuer(firstServers, profile.Server)
-	if err != nil {
-		return err
+	if m.Elsewhere {
+		m.result.Request = file
+		return syncTree(m.stage)
 	}
-	if err := m.makeLedger(ctx, clients, servers); err != nil {
+	answer, err := root.Answer(file, ceremony.Policy{Before: m.Before, Now: m.Now()})
+	if err != nil {
 		return err
 	}
 	m.rootKey = nil
-	return syncTree(m.stage)
+	if m.Root == nil {
+		if err := writePlain(filepath.Join(m.stage, CeremoniesFile), []byte(answer.Transcript)); err != nil {
+			return err
+		}
+	}
+	return m.adopt(ctx, file, answer)
 }
 
-func (m *maker) makeRoot(p keys.Passphrase, generated bool) error {
+func (m *maker) makeRoot() (*ceremony.Root, error) {
 	key, err := keys.Generate(m.KeyKind)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.rootKey = key
 	m.done("root key made")
-	if err := keys.Seal(filepath.Join(m.stage, RootKeyFile), key, p, generated); err != nil {
-		return err
+	if err := keys.Seal(filepath.Join(m.stage, RootKeyFile), key, m.result.Passphrase, m.result.Generated); err != nil {
+		return nil, err
 	}
 	m.done("root key sealed")
-	template, err := profile.RootTemplate(m.TrustDomain, key.Public(), m.Now())
+	return ceremony.Create(m.TrustDomain, key, m.Now())
+}
+
+// ask makes the keys of the issuers and of the ledger, and writes what the root
+// has to sign for them.
+func (m *maker) ask() ([]byte, error) {
+	q := ceremony.Request{TrustDomain: m.TrustDomain.String(), List: &ceremony.List{Number: 1}}
+	for _, i := range []struct {
+		name string
+		use  ledger.Use
+	}{{firstClients, ledger.UseClients}, {firstServers, ledger.UseServers}} {
+		key, err := keys.Generate(m.KeyKind)
+		if err != nil {
+			return nil, err
+		}
+		asked, err := ceremony.Ask(m.TrustDomain, i.name, i.use, nil, key)
+		if err != nil {
+			return nil, err
+		}
+		if err := keys.WritePrivate(issuerFile(m.stage, i.name, ".key"), key); err != nil {
+			return nil, err
+		}
+		m.done("key of issuer " + i.name + " written")
+		q.Issuers = append(q.Issuers, asked)
+	}
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if err := keys.WritePrivate(filepath.Join(m.stage, LedgerKeyFile), key); err != nil {
+		return nil, err
+	}
+	m.done("ledger key written")
+	q.LedgerKey = pub
+	file, err := q.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return file, writePlain(filepath.Join(m.stage, requestFile), file)
+}
+
+// adopt takes the root's answer, writes the certificates and begins the ledger.
+func (m *maker) adopt(ctx context.Context, file []byte, a ceremony.Answer) error {
+	q, err := ceremony.ParseRequest(file)
 	if err != nil {
 		return err
 	}
-	if m.root, err = certify(template, template, key); err != nil {
+	if err := a.Answers(file); err != nil {
 		return err
 	}
-	if err := writeCertificate(filepath.Join(m.stage, RootFile), m.root); err != nil {
+	root, err := x509.ParseCertificate(a.Root)
+	if err != nil {
+		return fmt.Errorf("answer: root: %w", err)
+	}
+	if m.TrustDomain, err = identity.ParseTrustDomain(q.TrustDomain); err != nil {
+		return err
+	}
+	if len(a.Issuers) != len(q.Issuers) || a.List == nil {
+		return errors.New("the answer does not hold all that was asked for")
+	}
+	if err := writeCertificates(filepath.Join(m.stage, RootFile), root); err != nil {
 		return err
 	}
 	m.done("root written")
-	return nil
+	bodies := []ledger.Body{ledger.Genesis{TrustDomain: m.TrustDomain, Root: a.Root, LedgerKey: q.LedgerKey, RootSignature: a.Genesis}}
+	for n, asked := range q.Issuers {
+		c, err := answered(asked, a.Issuers[n])
+		if err != nil {
+			return err
+		}
+		if err := writeCertificates(issuerFile(m.stage, asked.Name, ".pem"), c); err != nil {
+			return err
+		}
+		m.done("issuer " + asked.Name + " written")
+		bodies = append(bodies, ledger.IssuerAdded{Name: asked.Name, Use: asked.Use, Certificate: c.Raw})
+	}
+	bodies = append(bodies, ledger.RootListSigned{List: a.List}, a.Recorded())
+	if err := m.makeLedger(ctx, bodies); err != nil {
+		return err
+	}
+	m.result.Transcript = a.Transcript
+	return syncTree(m.stage)
 }
 
-func (m *maker) makeIssuer(name string, u profile.Usage) (ledger.IssuerAdded, error) {
-	key, err := keys.Generate(m.KeyKind)
-	if err != nil {
-		return ledger.IssuerAdded{}, err
-	}
-	template, err := profile.IssuerTemplate(m.TrustDomain, name, u, key.Public(), m.root, m.Now())
-	if err != nil {
-		return ledger.IssuerAdded{}, err
-	}
-	c, err := certify(template, m.root, m.rootKey)
-	if err != nil {
-		return ledger.IssuerAdded{}, err
-	}
-	if err := keys.WritePrivate(issuerFile(m.stage, name, ".key"), key); err != nil {
-		return ledger.IssuerAdded{}, err
-	}
-	if err := writeCertificate(issuerFile(m.stage, name, ".pem"), c); err != nil {
-		return ledger.IssuerAdded{}, err
-	}
-	m.done("issuer " + name + " written")
-	return ledger.IssuerAdded{Name: name, Use: useOf(u), Certificate: c.Raw}, nil
-}
-
-// makeLedger writes the ledger's key and its first three entries.
-func (m *maker) makeLedger(ctx context.Context, issuers ...ledger.IssuerAdded) error {
-	pub, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	if err := keys.WritePrivate(filepath.Join(m.stage, LedgerKeyFile), key); err != nil {
-		return err
-	}
-	m.done("ledger key written")
-	genesis, err := ledger.NewGenesis(m.TrustDomain, m.root.Raw, pub, m.rootKey)
-	if err != nil {
-		return err
-	}
+// makeLedger writes the first entries.
+func (m *maker) makeLedger(ctx context.Context, bodies []ledger.Body) error {
 	s, err := store.Open(ctx, filepath.Join(m.stage, DatabaseFile), store.Options{
 		Signer: LedgerSigner(m.stage, m.TrustDomain), Now: m.Now, Log: m.Log,
 	})
@@ -232,11 +309,8 @@ func (m *maker) makeLedger(ctx context.Context, issuers ...ledger.IssuerAdded) e
 		return err
 	}
 	err = s.Update(ctx, func(tx *store.Tx) error {
-		if err := tx.Append(genesis); err != nil {
-			return err
-		}
-		for _, i := range issuers {
-			if err := tx.Append(i); err != nil {
+		for _, b := range bodies {
+			if err := tx.Append(b); err != nil {
 				return err
 			}
 		}
@@ -247,23 +321,6 @@ func (m *maker) makeLedger(ctx context.Context, issuers ...ledger.IssuerAdded) e
 	}
 	m.done("ledger written")
 	return nil
-}
-
-// certify signs an authority's own certificate with the root's key, and checks
-// what came of it.
-func certify(template, parent *x509.Certificate, rootKey crypto.Signer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, template.PublicKey, rootKey)
-	if err != nil {
-		return nil, err
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	if parent == template {
-		parent = c
-	}
-	return c, profile.CheckAuthority(c, template, parent)
 }
 
 func fingerprint(dir string) (string, error) {

@@ -72,7 +72,7 @@ func TestTheFirstEntriesAreTheAnchors(t *testing.T) {
 	for _, kind := range []keys.Kind{keys.ECDSAP256, keys.ECDSAP384} {
 		h := newHouse(t, kind)
 		entries := h.entries(0)
-		if got, want := kinds(entries), []ledger.Kind{ledger.KindGenesis, ledger.KindIssuerAdded, ledger.KindIssuerAdded}; !slices.Equal(got, want) {
+		if got, want := kinds(entries), []ledger.Kind{ledger.KindGenesis, ledger.KindIssuerAdded, ledger.KindIssuerAdded, ledger.KindRootListSigned, ledger.KindCeremonyRecorded}; !slices.Equal(got, want) {
 			t.Fatalf("entries %v, want %v", got, want)
 		}
 		genesis := entries[0].Body.(ledger.Genesis)
@@ -81,7 +81,7 @@ func TestTheFirstEntriesAreTheAnchors(t *testing.T) {
 		}
 		for n, want := range []string{firstClients, firstServers} {
 			added := entries[n+1].Body.(ledger.IssuerAdded)
-			if err := added.Verify(h.root); err != nil || added.Name != want {
+			if err := added.Verify(h.roster.Root()); err != nil || added.Name != want {
 				t.Errorf("issuer %s: %v", added.Name, err)
 			}
 			if err := profile.Lint(added.Certificate); err != nil {

@@ -227,7 +227,7 @@ func (s *Service) handOut(b ledger.CertificateIssued, der []byte, by *issuer) (I
 	return Issued{
 		Ref: b.Ref, Serial: b.Serial, Name: b.Name, Profile: b.Profile,
 		NotBefore: b.NotBefore, NotAfter: b.NotAfter,
-		Chain: [][]byte{der, by.Certificate.Raw}, Root: s.root.Raw,
+		Chain: s.chainOf(der, by), Root: s.Root(), Roots: s.Roots(),
 	}, nil
 }
 

@@ -162,8 +162,11 @@ func TestFirstMentionCreatesTheIdentityOnce(t *testing.T) {
 func TestNothingIsHandedOutThatTheRosterDoesNotHold(t *testing.T) {
 	h := newHouse(t, "")
 	// A store that tells another roster: ours never hears of the certificate.
-	h.Service.roster = loaded(t, h)
-	if i, err := h.Issue(t.Context(), IssueRequest{Name: named(t, "ben"), PublicKey: newSPKI(t)}); err == nil {
+	deaf, err := Open(t.Context(), Options{Dir: h.dir, Store: h.store, Roster: loaded(t, h)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err := deaf.Issue(t.Context(), IssueRequest{Name: named(t, "ben"), PublicKey: newSPKI(t)}); err == nil {
 		t.Errorf("handed out %s", i.Serial)
 	}
 }

@@ -1,12 +1,14 @@
 package authority
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/postern-project/postern/internal/keys"
@@ -53,7 +55,7 @@ func newUnderstudy(of *x509.Certificate) (understudy, error) {
 func loadIssuers(dir string, known []roster.Issuer) ([]*issuer, error) {
 	var issuers []*issuer
 	for _, k := range known {
-		if k.Distrusted {
+		if k.Distrusted || k.Retired {
 			continue
 		}
 		i, err := loadIssuer(dir, k)
@@ -91,20 +93,55 @@ func useOf(u profile.Usage) ledger.Use {
 	return ledger.UseClients
 }
 
-// issuerFor returns the newest issuer that a profile names, or of its usage,
-// that is trusted now.
+// held returns the issuers whose keys are here now.
+func (s *Service) held() []*issuer {
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	return s.issuers
+}
+
+// hold adds an issuer to those whose keys are here. The slice is replaced, so
+// that whoever reads the old one is not disturbed.
+func (s *Service) hold(i *issuer) {
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	s.issuers = append(slices.Clone(s.issuers), i)
+}
+
+// letGo forgets the key of an issuer.
+func (s *Service) letGo(key ledger.KeyID) {
+	s.keysMu.Lock()
+	defer s.keysMu.Unlock()
+	s.issuers = slices.DeleteFunc(slices.Clone(s.issuers), func(i *issuer) bool { return i.KeyID == key })
+}
+
+// issuerFor returns the issuer that signs for a profile now: the one in use of
+// the line that the profile is bound to, else of the line named for its use.
 func (s *Service) issuerFor(p profile.Profile) (*issuer, error) {
-	use, distrusted := useOf(p.Usage()), map[ledger.KeyID]bool{}
+	use := useOf(p.Usage())
+	line, known := cmp.Or(p.Issuer(), use.String()), false
 	for _, k := range s.roster.Issuers() {
-		distrusted[k.KeyID] = k.Distrusted
-	}
-	for n := len(s.issuers) - 1; n >= 0; n-- {
-		if i := s.issuers[n]; i.Use == use && p.Signs(i.Name) && !distrusted[i.KeyID] {
+		if k.Use != use || k.Line() != line && k.Name != line {
+			continue
+		}
+		known, line = true, k.Line()
+		if i := s.heldAs(k.KeyID); k.Active && i != nil {
 			return i, nil
 		}
 	}
-	if p.Issuer() != "" {
-		return nil, fmt.Errorf("profile %s is bound to the issuer %q, and no issuer for %s of that name is trusted: add one with 'postern issuer rotate'", p.Name(), p.Issuer(), use)
+	if !known {
+		return nil, refuse(CodeNotFound, fmt.Sprintf("'postern issuer rotate %s --use %s' makes its first one", line, use),
+			"profile %s is signed by an issuer %s for %s, and there is none", p.Name(), line, use)
 	}
-	return nil, fmt.Errorf("no issuer for %s is trusted: add one with 'postern issuer rotate'", use)
+	return nil, refuse(CodeDistrusted, fmt.Sprintf("the root has to sign a successor: 'postern issuer rotate %s'", line),
+		"no issuer of the line %s is trusted, so nothing is issued for profile %s", line, p.Name())
+}
+
+func (s *Service) heldAs(key ledger.KeyID) *issuer {
+	for _, i := range s.held() {
+		if i.KeyID == key {
+			return i
+		}
+	}
+	return nil
 }

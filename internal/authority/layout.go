@@ -17,6 +17,9 @@ const (
 	RootKeyFile   = "root.key.age"
 	LedgerKeyFile = "ledger.key"
 	IssuersFolder = "issuers"
+	// CeremoniesFile keeps the transcripts of what was done with the root's
+	// key, beside that key.
+	CeremoniesFile = "root.ceremonies.txt"
 )
 
 // The issuers that every authority begins with.

@@ -194,18 +194,6 @@ func (s *Service) Groups(ctx context.Context) ([]Group, error) {
 	return all, nil
 }
 
-// Issuers returns every issuer that was ever added, oldest first.
-func (s *Service) Issuers(context.Context) ([]Issuer, error) {
-	all := []Issuer{}
-	for _, i := range s.roster.Issuers() {
-		all = append(all, Issuer{
-			Name: i.Name, Use: i.Use.String(), KeyID: i.KeyID, Certificate: i.Certificate.Raw,
-			NotAfter: i.Certificate.NotAfter, Distrusted: i.Distrusted,
-		})
-	}
-	return all, nil
-}
-
 // Head returns the ledger's newest checkpoint.
 func (s *Service) Head(ctx context.Context) (Head, error) {
 	h, err := s.store.Head(ctx)

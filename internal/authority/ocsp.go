@@ -110,7 +110,7 @@ func (s *Service) answer(a revocation.Answer, with *tls.Certificate, now time.Ti
 
 // askedFor returns the one issuer that a request is about, or nil.
 func (s *Service) askedFor(r revocation.Request) *issuer {
-	for _, i := range s.issuers {
+	for _, i := range s.held() {
 		all := true
 		for _, id := range r.Asked {
 			hash, ok := i.askedAs()[id.Hash]

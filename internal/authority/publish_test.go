@@ -290,7 +290,7 @@ func TestOCSPSaysWhatTheLedgerSays(t *testing.T) {
 	if r, err := ocsp.ParseResponse(h.AnswerOCSP(der).DER, h.issuers[1].Certificate); err != nil || r.Status != ocsp.Unknown {
 		t.Errorf("another issuer's number: %v %v", r, err)
 	}
-	der, err = ocsp.CreateRequest(leafOf(t, good), h.root, nil)
+	der, err = ocsp.CreateRequest(leafOf(t, good), h.roster.Root(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +380,7 @@ func emptyRootList(t *testing.T, h *house) []byte {
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour),
-	}, h.root, key)
+	}, h.roster.Root(), key)
 	if err != nil {
 		t.Fatal(err)
 	}

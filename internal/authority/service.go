@@ -5,9 +5,10 @@ package authority
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,15 +36,20 @@ type Options struct {
 // Its methods take and give plain values, and all of them are safe for
 // concurrent use.
 type Service struct {
-	store   *store.Store
-	roster  *roster.Roster
-	log     *slog.Logger
-	now     func() time.Time
-	domain  identity.TrustDomain
-	root    *x509.Certificate
-	issuers []*issuer // fixed when the service is opened
-	policy  atomic.Pointer[Policy]
-	dir     string
+	dir    string
+	store  *store.Store
+	roster *roster.Roster
+	log    *slog.Logger
+	now    func() time.Time
+	domain identity.TrustDomain
+
+	keysMu  sync.Mutex // guards issuers
+	issuers []*issuer  // whose keys are here
+
+	ceremonies sync.Mutex // one change of the hierarchy at a time
+	watchers   acknowledgers
+
+	policy atomic.Pointer[Policy]
 
 	lists     lists
 	answers   answers
@@ -93,8 +99,8 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, errors.New("open authority: a store and its roster are needed")
 	}
 	s := &Service{
-		store: o.Store, roster: o.Roster, log: o.Log, now: o.Now, dir: o.Dir,
-		domain: o.Roster.TrustDomain(), root: o.Roster.Root(),
+		dir: o.Dir, store: o.Store, roster: o.Roster, log: o.Log, now: o.Now,
+		domain: o.Roster.TrustDomain(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -102,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.root == nil {
+	if s.roster.Root() == nil {
 		return nil, errors.New("open authority: the roster is empty: load it from the store first")
 	}
 	issuers, err := loadIssuers(o.Dir, o.Roster.Issuers())
@@ -114,14 +120,26 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		i.shards.begin(s.roster.Issued(i.KeyID))
 	}
 	s.Enforce(o.Policy)
+	if err := s.settleFiles(); err != nil {
+		return nil, fmt.Errorf("open authority: %w", err)
+	}
 	return s, ctx.Err()
 }
 
 // TrustDomain returns the namespace whose names the authority certifies.
 func (s *Service) TrustDomain() identity.TrustDomain { return s.domain }
 
-// Root returns the root certificate, DER.
-func (s *Service) Root() []byte { return s.root.Raw }
+// Root returns the newest root's certificate, DER.
+func (s *Service) Root() []byte { return s.roster.Root().Raw }
+
+// Roots returns every root that is trusted, newest first, DER.
+func (s *Service) Roots() [][]byte {
+	var all [][]byte
+	for _, root := range s.roster.Anchors().Trusted() {
+		all = append(all, root.Raw)
+	}
+	return all
+}
 
 // update runs f in a transaction of the store.
 func (s *Service) update(ctx context.Context, f func(*store.Tx) error) error {

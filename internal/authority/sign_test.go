@@ -19,9 +19,8 @@ import (
 
 // One door to the signing key: the field that holds it is read in sign, and in
 // attest for revocation lists alone, which cannot be given a certificate. Beside
-// them, newUnderstudy signs with a key that is thrown away, makeRoot's certify
-// with the root's while an authority is made, and attestAnswer with the key of
-// an OCSP responder.
+// them, newUnderstudy signs with a key that is thrown away, and attestAnswer with the
+// key of an OCSP responder.
 func TestOneFunctionSigns(t *testing.T) {
 	calls := map[string]int{} // of what signs, by function
 	reads := map[string]int{} // of a field named key
@@ -40,7 +39,7 @@ func TestOneFunctionSigns(t *testing.T) {
 			return true
 		})
 	}
-	if want := map[string]int{"sign": 1, "attest": 1, "attestAnswer": 1, "newUnderstudy": 1, "certify": 1}; !maps.Equal(calls, want) {
+	if want := map[string]int{"sign": 1, "attest": 1, "attestAnswer": 1, "newUnderstudy": 1}; !maps.Equal(calls, want) {
 		t.Errorf("something is signed by %v, want %v", calls, want)
 	}
 	if want := map[string]int{"sign": 2, "attest": 1}; !maps.Equal(reads, want) {

@@ -19,11 +19,15 @@ import (
 const (
 	stageFolder = ".init"
 	readyFolder = ".init-done"
+	// askedFolder is a stage that waits for the root's answer.
+	askedFolder = ".init-asked"
+	// requestFile holds, in a stage, what the root is asked.
+	requestFile = "root.request"
 )
 
 // pieces are what Init moves into place; the database comes last, for a folder
 // with one is an authority.
-var pieces = []string{RootFile, RootKeyFile, IssuersFolder, LedgerKeyFile, DatabaseFile}
+var pieces = []string{RootFile, RootKeyFile, CeremoniesFile, IssuersFolder, LedgerKeyFile, DatabaseFile}
 
 // A state is how far an earlier run of Init came.
 type state int
@@ -44,6 +48,10 @@ func prepare(dir string) (state, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nothing, err
 	}
+	if _, err := os.Stat(filepath.Join(dir, askedFolder)); err == nil {
+		return nothing, refuse(CodeExists, "complete it with 'postern init --answer FILE', or remove "+filepath.Join(dir, askedFolder)+" to begin anew",
+			"an authority in %s waits for its root's answer", dir)
+	}
 	for _, piece := range pieces {
 		_, err := os.Lstat(filepath.Join(dir, piece))
 		if err == nil {
@@ -57,6 +65,14 @@ func prepare(dir string) (state, error) {
 		return nothing, fmt.Errorf("clear what an interrupted run left: %w", err)
 	}
 	return nothing, nil
+}
+
+// wait keeps the stage until the root has answered.
+func (m *maker) wait() error {
+	if err := os.Rename(m.stage, filepath.Join(m.Dir, askedFolder)); err != nil {
+		return err
+	}
+	return keys.SyncDir(m.Dir)
 }
 
 // commit turns the stage into the authority.
@@ -107,15 +123,36 @@ func syncTree(dir string) error {
 	})
 }
 
-// writeCertificate writes a certificate in PEM to a new file that all may
-// read.
-func writeCertificate(path string, c *x509.Certificate) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+// writeCertificates writes certificates in PEM to a file that all may read, in
+// the place of one that is there.
+func writeCertificates(path string, certs ...*x509.Certificate) error {
+	return writePlain(path, encode(certs))
+}
+
+func encode(certs []*x509.Certificate) []byte {
+	var text []byte
+	for _, c := range certs {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return text
+}
+
+// writePlain puts a file that all may read in place at once: a crash leaves the
+// old one or the new one.
+func writePlain(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
-	err = pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
-	return errors.Join(err, f.Sync(), f.Close())
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return keys.SyncDir(filepath.Dir(path))
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {

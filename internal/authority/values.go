@@ -35,9 +35,12 @@ type Issued struct {
 	Profile   string        `json:"profile"`
 	NotBefore time.Time     `json:"not_before"`
 	NotAfter  time.Time     `json:"not_after"`
-	// Chain is the leaf, then its issuer, each DER; Root is the root, DER.
+	// Chain is the leaf, then its issuer, and while one root follows another
+	// what leads from the issuer to the other root; each DER. Root is the
+	// newest root, DER, and Roots all that are trusted, newest first.
 	Chain [][]byte `json:"chain"`
 	Root  []byte   `json:"root"`
+	Roots [][]byte `json:"roots"`
 }
 
 // A RenewRequest asks for the successor of a certificate that its holder has
@@ -160,6 +163,13 @@ type Issuer struct {
 	Certificate []byte       `json:"certificate"` // DER
 	NotAfter    time.Time    `json:"not_after"`
 	Distrusted  bool         `json:"distrusted"`
+	Line        string       `json:"line"`
+	// State is active, staged, former, retired or distrusted.
+	State string `json:"state"`
+	// Root is the name of the root that signed it.
+	Root string `json:"root"`
+	// InUse counts the certificates under it that are good now.
+	InUse int `json:"in_use"`
 }
 
 // A GroupChange puts names into a group or takes them out.

@@ -53,7 +53,7 @@ var made = sync.OnceValues(func() (string, error) {
 	}
 	var out bytes.Buffer
 	a := app{Env: Env{Stdout: &out, Stderr: &out, Now: time.Now, Getenv: func(string) string { return "" }, StdoutTerminal: true}, dataFlag: filepath.Join(dir, "data")}
-	return dir, a.init(context.Background(), "", "")
+	return dir, a.init(context.Background(), initFlags{})
 })
 
 func TestMain(m *testing.M) {

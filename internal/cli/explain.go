@@ -190,7 +190,7 @@ func (a *app) passwordOf(file, from string) (string, error) {
 // ownAnchors returns the root and the issuers of the data folder when one of
 // them signed what is in the files; other chains have nothing to do with them.
 func (a *app) ownAnchors(certs []*x509.Certificate) (roots, issuers []*x509.Certificate) {
-	root, err := readRoot(a.data())
+	own, err := readRootFile(a.data())
 	if err != nil {
 		return nil, nil
 	}
@@ -203,9 +203,9 @@ func (a *app) ownAnchors(certs []*x509.Certificate) (roots, issuers []*x509.Cert
 			issuers = append(issuers, certs...)
 		}
 	}
-	own := append([]*x509.Certificate{root}, issuers...)
-	if slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return signedByOne(c, own) }) {
-		return []*x509.Certificate{root}, issuers
+	known := slices.Concat(own, issuers)
+	if slices.ContainsFunc(certs, func(c *x509.Certificate) bool { return signedByOne(c, known) }) {
+		return own, issuers
 	}
 	return nil, nil
 }
@@ -241,8 +241,8 @@ func (a *app) explainHost(ctx context.Context, host string, f explaining) (expla
 	if err != nil {
 		return explain.Report{}, err
 	}
-	if own, err := readRoot(a.data()); err == nil && len(roots) == 0 {
-		roots = append(roots, own)
+	if own, err := readRootFile(a.data()); err == nil && len(roots) == 0 {
+		roots = append(roots, own...)
 	}
 	return explain.Host(ctx, host, explain.HostOptions{
 		ServerName: f.host, Roots: roots, Clients: clients, Timeout: f.timeout.d, Now: a.Now,

@@ -64,12 +64,10 @@ func (h *House) open(ctx context.Context, o HouseOptions) error {
 }
 
 // openStore opens the database and fills the roster from the ledger in it,
-// which has to begin with this folder's root and to be signed with its key.
+// which has to begin with this folder's root and to be signed with its key. An
+// exchange of that key which a crash interrupted is completed.
 func (h *House) openStore(ctx context.Context, o HouseOptions) error {
-	pub, err := ledgerPublicKey(h.Dir)
-	if err != nil {
-		return err
-	}
+	var err error
 	h.Store, err = store.Open(ctx, h.path(authority.DatabaseFile), store.Options{
 		Signer: func(epoch uint64) (*ledger.Signer, error) {
 			return authority.LedgerSigner(h.Dir, h.Roster.TrustDomain())(epoch)
@@ -81,10 +79,13 @@ func (h *House) openStore(ctx context.Context, o HouseOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := follow.Load(ctx, h.Store, pub, h.Roster); err != nil {
+	if err := follow.Load(ctx, h.Store, nil, h.Roster); err != nil {
 		return err
 	}
-	return sameRoot(h.Dir, h.Roster.Root())
+	if err := authority.SettleLedgerKey(h.Dir, h.Roster.Anchors().LedgerKey); err != nil {
+		return err
+	}
+	return sameRoots(h.Dir, h.Roster.Anchors())
 }
 
 // openWitness opens the record of what this machine has seen of the ledger.

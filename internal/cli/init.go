@@ -24,7 +24,7 @@ const trustDomainUsage = "the namespace of all names, `DOMAIN`, fixed by the fir
 const passphraseVariable = "POSTERN_ROOT_PASSPHRASE_FILE"
 
 func newInit(a *app) *cobra.Command {
-	var domain, key string
+	var f initFlags
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Make the authority: root, issuers and ledger",
@@ -34,19 +34,39 @@ it starts for the first time.
 
 The passphrase is generated and shown this one time. To use one of your own,
 write it to a file that only you can read and name that file in
-` + passphraseVariable + `.`,
-		Example: "  postern init --trust-domain example.com",
-		Args:    arguments(0, 0, "", ""),
+` + passphraseVariable + `.
+
+With a root made elsewhere ('postern root create'), --root-key signs with it
+here; --without-root makes all but the root's signatures and writes a request
+for them, and --answer completes the authority with what the root answered.`,
+		Example: `  postern init --trust-domain example.com
+  postern init --root-key /media/safe/root.key.age
+  postern init --without-root && … && postern init --answer root.answer`,
+		Args: arguments(0, 0, "", ""),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.init(c.Context(), domain, key)
+			return a.init(c.Context(), f)
 		},
 	}
-	c.Flags().StringVar(&domain, "trust-domain", "", trustDomainUsage)
-	c.Flags().StringVar(&key, "key", "", "the `KIND` of the issuers' keys: ecdsa-p256, ecdsa-p384 or rsa-3072")
+	c.Flags().StringVar(&f.domain, "trust-domain", "", trustDomainUsage)
+	c.Flags().StringVar(&f.key, "key", "", "the `KIND` of the issuers' keys: ecdsa-p256, ecdsa-p384 or rsa-3072")
+	c.Flags().StringVar(&f.root.key, "root-key", "", "sign with a root made before, whose sealed key is in `FILE`")
+	c.Flags().StringVar(&f.root.cert, "root", "", rootUsage)
+	c.Flags().BoolVar(&f.without, "without-root", false, "make all but what the root has to sign, and ask for that")
+	c.Flags().StringVar(&f.out, "out", "root.request", "where the request goes, `FILE`")
+	c.Flags().StringVar(&f.answer, "answer", "", "complete the authority with the root's answer, `FILE`")
 	return c
 }
 
-func (a *app) init(ctx context.Context, domain, key string) (err error) {
+// initFlags are those of 'init'.
+type initFlags struct {
+	domain, key string
+	root        rootRef
+	without     bool
+	out, answer string
+}
+
+func (a *app) init(ctx context.Context, f initFlags) (err error) {
+	domain, key := f.domain, f.key
 	conf, _, err := a.config()
 	if err != nil {
 		return err
@@ -64,6 +84,14 @@ func (a *app) init(ctx context.Context, domain, key string) (err error) {
 		return err
 	}
 	defer func() { leave(lock, err) }()
+	switch {
+	case f.answer != "":
+		return a.initComplete(ctx, conf, f.answer)
+	case f.without:
+		return a.initWithoutRoot(ctx, conf, f.out)
+	case f.root.key != "":
+		return a.initUnder(ctx, conf, f.root)
+	}
 	made, err := a.found(ctx, conf)
 	if err != nil {
 		return err
@@ -80,6 +108,9 @@ type founded struct {
 	// person's terminal, else the file that keeps it.
 	Passphrase     string `json:"passphrase,omitempty"`
 	PassphraseFile string `json:"passphrase_file,omitempty"`
+	// Transcript tells what the root signed.
+	Transcript string `json:"transcript,omitempty"`
+	sealed     bool   // in the data folder
 }
 
 // found makes the authority in the data folder, which the caller holds. The
@@ -99,7 +130,7 @@ func (a *app) found(ctx context.Context, conf config.Config) (founded, error) {
 		return a.showPassphrase(&made, p)
 	}
 	r, err := authority.Init(ctx, o)
-	made.Root = r.RootFingerprint
+	made.Root, made.sealed = r.RootFingerprint, true
 	return made, err
 }
 
@@ -137,8 +168,14 @@ func (a *app) showPassphrase(made *founded, p keys.Passphrase) (err error) {
 func (a *app) showFounded(made founded) error {
 	return a.show(made, func(w io.Writer) {
 		say(w, "The authority of %s is ready in %s.", made.TrustDomain, here(made.Data))
-		facts(w, "root", made.Root, "sealed root key", here(filepath.Join(made.Data, authority.RootKeyFile)))
-		say(w, "Move the sealed root key off this machine; nothing needs it day by day.")
+		if !made.sealed {
+			facts(w, "root", made.Root)
+		} else {
+			facts(w, "root", made.Root, "sealed root key", here(filepath.Join(made.Data, authority.RootKeyFile)), "what it signed", here(filepath.Join(made.Data, authority.CeremoniesFile)))
+			say(w, "Move the sealed root key off this machine; nothing needs it day by day.")
+		}
+		say(w, "As this user you manage it from this machine with the postern commands alone, no")
+		say(w, "certificate needed: 'postern up' serves, 'postern invite NAME' lets somebody in.")
 	})
 }
 

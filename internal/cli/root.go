@@ -23,6 +23,7 @@ var groups = []cobra.Group{
 	{ID: "people", Title: "Let somebody in, keep somebody out"},
 	{ID: "files", Title: "Certificates into files"},
 	{ID: "look", Title: "Look and understand"},
+	{ID: "trust", Title: "Root and issuers"},
 	{ID: "keep", Title: "Keep the record"},
 }
 
@@ -32,6 +33,7 @@ var commands = map[string][]func(*app) *cobra.Command{
 	"people": {newInvite, newApprove, newJoin, newRevoke, newSuspend, newReinstate, newGroup},
 	"files":  {newIssue, newSign, newRenew},
 	"look":   {newStatus, newList, newShow, newExplain, newACME},
+	"trust":  {newRootCommand, newIssuer},
 	"keep":   {newLedger, newCRL, newRestore, newVersion},
 }
 

@@ -30,6 +30,7 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 	if status.Advice, err = s.alarm(); err != nil {
 		return api.Status{}, err
 	}
+	status.Advice = append(status.Advice, s.house.Authority.Advice()...)
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why
 	}

@@ -46,6 +46,7 @@ type server struct {
 	journal *gateway.Journal
 	metrics *prometheus.Registry
 	public  http.Handler
+	unawait func()        // no switch of issuers waits for this gateway any more
 	course  enroll.Course // of invitations
 	acme    *acme.Server
 
@@ -83,6 +84,7 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	if err != nil {
 		return nil, err
 	}
+	s.unawait = house.Authority.Await(s)
 	s.sites.Store(&sites{})
 	s.doors.Store(t.doors)
 	if err := s.enforce(s.alive, t.conf); err != nil {
@@ -227,6 +229,7 @@ func (s *server) close() error {
 	s.end(nil)
 	s.tasks.Wait() // requests get their grace
 	s.acme.Close()
+	s.unawait()
 	s.gateway.Close()
 	s.sites.Swap(&sites{}).dropUnless(&sites{})
 	return s.journal.Close()

@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -23,7 +22,7 @@ type Roster interface {
 	Check(ref ledger.Ref, notBefore time.Time) roster.Verdict
 	Groups(identity.Name) []identity.Group
 	TrustDomain() identity.TrustDomain
-	Root() *x509.Certificate
+	Anchors() ledger.Anchors
 	Issuers() []roster.Issuer
 	Generation() uint64
 	Watch(func(roster.Change)) (stop func())

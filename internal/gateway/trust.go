@@ -26,13 +26,15 @@ func (g *Gateway) believe() *trust {
 	// sees that and reads again.
 	t := &trust{generation: g.roster.Generation(), domain: g.roster.TrustDomain(), hints: x509.NewCertPool()}
 	var anchors chain.Anchors
-	if root := g.roster.Root(); root != nil {
-		anchors.Roots = []*x509.Certificate{root}
+	known := g.roster.Anchors()
+	anchors.Roots, anchors.Intermediates = known.Trusted(), known.Bridges()
+	for _, root := range anchors.Roots {
 		t.hints.AddCert(root)
 	}
 	for _, i := range g.roster.Issuers() {
 		// Distrusted issuers stay: what they issued honestly is in the ledger
-		// and goes on working, what they did not issue raises the alarm.
+		// and goes on working, what they did not issue raises the alarm. What a
+		// retired root has signed leads to its successor.
 		anchors.Intermediates = append(anchors.Intermediates, i.Certificate)
 		if i.Use == ledger.UseClients {
 			t.hints.AddCert(i.Certificate)
@@ -41,6 +43,18 @@ func (g *Gateway) believe() *trust {
 	t.verifier = chain.NewVerifier(anchors, chain.Client)
 	t.known = newMemory()
 	return t
+}
+
+// Believes reports whether chains are verified with the issuer that has the key
+// id: whoever shows a certificate by it is judged by the ledger alone.
+func (g *Gateway) Believes(issuer ledger.KeyID) bool {
+	t := g.trusted()
+	for _, i := range g.roster.Issuers() {
+		if i.KeyID == issuer {
+			return t.generation == g.roster.Generation()
+		}
+	}
+	return false
 }
 
 // trusted returns the trust in force, renewed when the roster has moved on.

@@ -113,13 +113,15 @@ func (d *decoder) time() time.Time {
 // digits and dashes, safe as the name of a file.
 func (d *decoder) word() string {
 	s := string(d.bytes())
-	if d.err == nil && !isWord(s) {
+	if d.err == nil && !IsWord(s) {
 		d.fail(fmt.Errorf("%q is not a word of at most %d lower-case letters, digits and dashes", s, maxWord))
 	}
 	return s
 }
 
-func isWord(s string) bool {
+// IsWord reports whether s can be the name of an issuer or a profile: at most 63
+// lower-case letters, digits and dashes, not beginning with a dash.
+func IsWord(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'

@@ -250,7 +250,7 @@ func TestAnEntrySharesNoMemoryWithItsBytes(t *testing.T) {
 func TestKindsHaveNames(t *testing.T) {
 	seen := map[string]Kind{}
 	for k := range maps.Keys(layouts) {
-		if other, twice := seen[k.String()]; twice || !isWord(k.String()) {
+		if other, twice := seen[k.String()]; twice || !IsWord(k.String()) {
 			t.Errorf("kind %d is called %q, like kind %d", k, k, other)
 		}
 		seen[k.String()] = k

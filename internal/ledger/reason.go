@@ -22,6 +22,22 @@ func (u Use) String() string {
 	return fmt.Sprintf("use %d", uint8(u))
 }
 
+// MarshalText returns what String does.
+func (u Use) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads "clients" or "servers".
+func (u *Use) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "clients":
+		*u = UseClients
+	case "servers":
+		*u = UseServers
+	default:
+		return fmt.Errorf("%q is not a use of an issuer: it is for clients or for servers", text)
+	}
+	return nil
+}
+
 // A Reason is why a certificate was revoked, as RFC 5280 section 5.3.1 numbers
 // it.
 type Reason uint8

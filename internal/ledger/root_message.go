@@ -49,12 +49,17 @@ func SignMessage(root crypto.Signer, message []byte) ([]byte, error) {
 
 // CheckMessage returns an error unless root has signed message.
 func CheckMessage(root *x509.Certificate, message, signature []byte) error {
-	algorithm, _, _, err := scheme(root.PublicKey, message)
+	return CheckSignedMessage(root.PublicKey, message, signature)
+}
+
+// CheckSignedMessage returns an error unless pub's key has signed message.
+func CheckSignedMessage(pub crypto.PublicKey, message, signature []byte) error {
+	algorithm, _, _, err := scheme(pub, message)
 	if err != nil {
 		return err
 	}
-	if err := root.CheckSignature(algorithm, message, signature); err != nil {
-		return errors.New("the root's signature on it does not hold")
+	if err := (&x509.Certificate{PublicKey: pub}).CheckSignature(algorithm, message, signature); err != nil {
+		return errors.New("the signature on it does not hold")
 	}
 	return nil
 }

@@ -56,6 +56,12 @@ func realDomain(domain string) bool {
 	return !slices.ContainsFunc(privateZones, func(zone string) bool { return inZone(domain, zone) })
 }
 
+// uriHost reports whether a trust domain can stand in a name constraint on URIs
+// (RFC 5280 section 4.2.1.10), which knows host names only.
+func uriHost(domain string) bool {
+	return strings.Contains(domain, ".") && !strings.Contains(domain, "_") && !numericTop(domain)
+}
+
 func privateIPNets() []*net.IPNet {
 	var nets []*net.IPNet
 	for _, s := range privateNetworks {

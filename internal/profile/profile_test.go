@@ -469,7 +469,7 @@ func TestServersIssuerIsBoundToARealDomain(t *testing.T) {
 
 func TestAuthoritiesAreWhatTheyShouldBe(t *testing.T) {
 	h := newHouse(t, "example.com")
-	if h.root.MaxPathLen != 1 || !h.root.NotAfter.Equal(noon.AddDate(20, 0, 0)) {
+	if h.root.MaxPathLen != 2 || !h.root.NotAfter.Equal(noon.AddDate(20, 0, 0)) {
 		t.Errorf("root: path length %d, until %s", h.root.MaxPathLen, h.root.NotAfter)
 	}
 	for want, c := range map[x509.ExtKeyUsage]*x509.Certificate{x509.ExtKeyUsageClientAuth: h.clients, x509.ExtKeyUsageServerAuth: h.servers} {
@@ -498,7 +498,7 @@ func TestCheckAuthorityFindsDifferences(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*x509.Certificate){
 		"no authority":        func(c *x509.Certificate) { c.IsCA, c.MaxPathLen = false, 0 },
-		"a longer path":       func(c *x509.Certificate) { c.MaxPathLen = 2 },
+		"a longer path":       func(c *x509.Certificate) { c.MaxPathLen = 3 },
 		"another usage":       func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} },
 		"a longer life":       func(c *x509.Certificate) { c.NotAfter = c.NotAfter.AddDate(1, 0, 0) },
 		"another name":        func(c *x509.Certificate) { c.Subject.CommonName = "other" },

@@ -86,7 +86,7 @@ func (p *plan) accept(seq uint64, e ledger.Entry) error {
 	case ledger.IssuerAdded:
 		return p.issuerAdded(seq, b)
 	case ledger.IssuerDistrusted:
-		return p.issuerDistrusted(b)
+		return p.issuerDistrusted(e.At, b)
 	case ledger.IssuerActivated:
 		return p.issuerActivated(b)
 	case ledger.IssuerRetired:

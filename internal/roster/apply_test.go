@@ -155,8 +155,8 @@ func TestTrustIsWhatTheLedgerSays(t *testing.T) {
 		t.Errorf("trust domain %s, root %s, size %d", r.TrustDomain(), r.Root().Subject, r.Size())
 	}
 	want := []Issuer{
-		{Name: "clients-1", Use: ledger.UseClients, Certificate: d.clients.Certificate, KeyID: d.clients.id(), Active: true, Added: 1},
-		{Name: "servers-1", Use: ledger.UseServers, Certificate: d.servers.Certificate, KeyID: d.servers.id(), Active: true, Added: 2},
+		{Name: "clients-1", Use: ledger.UseClients, Certificate: d.clients.Certificate, KeyID: d.clients.id(), Active: true, Used: true, Added: 1},
+		{Name: "servers-1", Use: ledger.UseServers, Certificate: d.servers.Certificate, KeyID: d.servers.id(), Active: true, Used: true, Added: 2},
 	}
 	if got := r.Issuers(); !reflect.DeepEqual(got, want) {
 		t.Errorf("issuers %+v, want %+v", got, want)

@@ -3,6 +3,7 @@ package roster
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/postern-project/postern/internal/ledger"
 )
@@ -30,7 +31,7 @@ func (p *plan) issuerAdded(seq uint64, b ledger.IssuerAdded) error {
 		return err
 	}
 	t, line := p.trust, ledger.LineOf(b.Name)
-	added := Issuer{Name: b.Name, Use: b.Use, Certificate: c, KeyID: KeyIDOf(c), Active: true, Added: seq}
+	added := Issuer{Name: b.Name, Use: b.Use, Certificate: c, KeyID: KeyIDOf(c), Active: true, Used: true, Added: seq}
 	for _, i := range t.issuers {
 		if i.KeyID == added.KeyID || i.Name == b.Name {
 			return fmt.Errorf("issuer %q has the name or the key of issuer %q", b.Name, i.Name)
@@ -41,7 +42,7 @@ func (p *plan) issuerAdded(seq uint64, b ledger.IssuerAdded) error {
 		if i.Use != b.Use {
 			return fmt.Errorf("issuer %q is for %s and issuer %q of its line is for %s", b.Name, b.Use, i.Name, i.Use)
 		}
-		added.Active = false
+		added.Active, added.Used = false, false
 	}
 	if len(t.issuers) > math.MaxUint16 {
 		return fmt.Errorf("more than %d issuers", len(t.issuers))
@@ -61,10 +62,13 @@ func (p *plan) issuer(key ledger.KeyID, does string) (*Issuer, error) {
 	return &p.trust.issuers[i], nil
 }
 
-func (p *plan) issuerDistrusted(b ledger.IssuerDistrusted) error {
+func (p *plan) issuerDistrusted(at time.Time, b ledger.IssuerDistrusted) error {
 	i, err := p.issuer(b.Issuer, "distrusts")
 	if err != nil {
 		return err
+	}
+	if !i.Distrusted {
+		i.DistrustedAt, i.Reason = at, b.Reason
 	}
 	i.Distrusted, i.Active = true, false
 	p.trust.generation++
@@ -84,7 +88,7 @@ func (p *plan) issuerActivated(b ledger.IssuerActivated) error {
 			other.Active = false
 		}
 	}
-	i.Active = true
+	i.Active, i.Used = true, true
 	return nil
 }
 

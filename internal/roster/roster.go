@@ -47,8 +47,13 @@ type Issuer struct {
 	Certificate *x509.Certificate
 	KeyID       ledger.KeyID
 	Distrusted  bool
+	// DistrustedAt and Reason belong to Distrusted.
+	DistrustedAt time.Time
+	Reason       ledger.Reason
 	// Active says that its line issues under it.
 	Active bool
+	// Used says that it is or was Active; before that it is staged.
+	Used bool
 	// Retired says that its key is gone.
 	Retired bool
 	// Added is the number of the entry that added it.
