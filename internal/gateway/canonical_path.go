@@ -30,6 +30,16 @@ func canonicalPath(u *url.URL, raw string) (string, refusal.Code) {
 	return path, ""
 }
 
+// CanonicalPath returns the path that rules are matched against for a request
+// target such as /a%20b?c, or why no rule is asked.
+func CanonicalPath(target string) (string, refusal.Code) {
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return "", refusal.BadRequest
+	}
+	return canonicalPath(u, target)
+}
+
 // httpForm reports whether u is a path, or absolute with scheme and host (RFC
 // 9110 section 4.2).
 func httpForm(u *url.URL) bool {

@@ -133,6 +133,9 @@ func (x *exchange) record(known bool) {
 	if x.way != nil && x.way.match != "" {
 		attrs = append(attrs, slog.String("route", x.way.match))
 	}
+	if len(x.errand.headers) > 0 {
+		attrs = append(attrs, loggable(x.errand.headers))
+	}
 	attrs = append(attrs, slog.String("address", x.request.RemoteAddr), slog.String("method", clip(x.request.Method)),
 		slog.String("path", clip(x.path)), slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
 		slog.Duration("took", x.g.now().Sub(x.start)))

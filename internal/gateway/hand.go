@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -73,4 +75,16 @@ func (c *conn) inHand() []errand {
 		all[i] = *a
 	}
 	return all
+}
+
+// loggable returns what conditions were told of a header, so that 'postern
+// access --replay' can ask them again. What may be a secret stays out.
+func loggable(headers map[string]string) slog.Attr {
+	var fields []any
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		if !slices.ContainsFunc([]string{"auth", "cookie", "token", "secret", "key", "password", "session"}, func(s string) bool { return strings.Contains(name, s) }) {
+			fields = append(fields, slog.String(name, clip(headers[name])))
+		}
+	}
+	return slog.Group("headers", fields...)
 }

@@ -23,7 +23,7 @@ const module = "github.com/postern-project/postern/"
 var storeys = [][]string{
 	{"identity", "refusal"},
 	{"rule", "profile", "chain", "ledger", "page", "invite", "jws"}, // domain: values and decisions, no I/O
-	{"roster", "permit", "ceremony"},
+	{"roster", "permit", "access", "ceremony"},
 	{"revocation"},
 	{"store", "keys", "upstream", "trust", "telemetry"}, // what is kept, and where
 	{"follow"},
@@ -34,7 +34,7 @@ var storeys = [][]string{
 }
 
 // domain lists the packages that do no I/O and read no clock.
-var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster", "jws", "permit", "revocation", "ceremony"}
+var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster", "jws", "permit", "access", "revocation", "ceremony"}
 
 // source is one package's files outside its tests.
 type source struct {

@@ -94,6 +94,9 @@ func (t Term) String() string {
 	return "nobody"
 }
 
+// Name returns the name that the term asks for, and whether it asks for one.
+func (t Term) Name() (identity.Name, bool) { return t.name, t.kind == name }
+
 // Group returns the group that the term asks for, and whether it asks for one.
 func (t Term) Group() (identity.Group, bool) { return t.group, t.kind == group }
 
