@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -69,6 +70,13 @@ func (s *Static) serve(w http.ResponseWriter, r *http.Request) error {
 	name, ok := fileName(r.URL.Path)
 	if !ok {
 		notFound(w)
+		return nil
+	}
+	if c := s.cache.recent(name, time.Now()); c != nil {
+		if _, err := s.folder.root(); err != nil {
+			return err
+		}
+		c.serve(w, r, mediaTypeOf(name))
 		return nil
 	}
 	root, info, err := s.stat(name)

@@ -3,12 +3,14 @@ package gateway
 import (
 	lru "container/list"
 	"sync"
+	"time"
 )
 
 // A contentCache keeps the files used last within a budget. It is safe for
 // concurrent use.
 type contentCache struct {
 	budget int64
+	trust  time.Duration // for how long a file that was looked at is not again
 
 	mu      sync.Mutex // guards what follows
 	entries map[string]*lru.Element
@@ -20,6 +22,7 @@ type contentCache struct {
 type cached struct {
 	name    string
 	content *content
+	checked time.Time // when it was last seen to be what the file is
 }
 
 type loadKey struct {
@@ -29,13 +32,34 @@ type loadKey struct {
 
 // A loadCall is a read that others wait for as well.
 type loadCall struct {
+	begun   time.Time
 	done    chan struct{}
 	content *content
 	err     error
 }
 
 func newContentCache(budget int64) *contentCache {
-	return &contentCache{budget: budget, entries: map[string]*lru.Element{}, order: lru.New(), loading: map[loadKey]*loadCall{}}
+	return &contentCache{budget: budget, trust: fileCheck, entries: map[string]*lru.Element{}, order: lru.New(), loading: map[loadKey]*loadCall{}}
+}
+
+// fileCheck is how often a file in memory is compared with the one on disk
+// while it is asked for.
+const fileCheck = time.Second
+
+// recent returns the file of that name if it was looked at a moment ago.
+func (c *contentCache) recent(name string, now time.Time) *content {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[name]
+	if !ok {
+		return nil
+	}
+	entry := e.Value.(*cached)
+	if entry.content.fresh || now.Sub(entry.checked) >= c.trust {
+		return nil
+	}
+	c.order.MoveToFront(e)
+	return entry.content
 }
 
 // content returns the file of that name in the state of now, from memory or
@@ -43,7 +67,9 @@ func newContentCache(budget int64) *contentCache {
 func (c *contentCache) content(name string, now stamp, read func() (*content, error)) (*content, error) {
 	c.mu.Lock()
 	if e, ok := c.entries[name]; ok {
-		if kept := e.Value.(*cached).content; kept.stamp == now && !kept.fresh {
+		entry := e.Value.(*cached)
+		if kept := entry.content; kept.stamp == now && !kept.fresh {
+			entry.checked = time.Now()
 			c.order.MoveToFront(e)
 			c.mu.Unlock()
 			return kept, nil
@@ -55,7 +81,7 @@ func (c *contentCache) content(name string, now stamp, read func() (*content, er
 		<-call.done
 		return call.content, call.err
 	}
-	call := &loadCall{done: make(chan struct{}), err: errUnsettled}
+	call := &loadCall{begun: time.Now(), done: make(chan struct{}), err: errUnsettled}
 	c.loading[key] = call
 	c.mu.Unlock()
 	defer c.finish(key, call)
@@ -76,7 +102,7 @@ func (c *contentCache) finish(key loadKey, call *loadCall) {
 		return
 	}
 	c.used += call.content.cost()
-	c.entries[key.name] = c.order.PushFront(&cached{key.name, call.content})
+	c.entries[key.name] = c.order.PushFront(&cached{key.name, call.content, call.begun})
 	for c.used > c.budget {
 		c.drop(c.order.Back())
 	}

@@ -43,6 +43,42 @@ func TestAChangedFileIsServedChanged(t *testing.T) {
 	}
 }
 
+// A file in memory is compared with the one on disk once a second, so a change
+// shows within that time.
+func TestAFileIsLookedAtOnceASecond(t *testing.T) {
+	dir := folderOf(t, map[string]string{"index.html": page})
+	s, err := NewStatic(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	old := bodyOf(t, ask(s, "GET", "/"))
+	for { // what has just been written is not trusted yet
+		bodyOf(t, ask(s, "GET", "/"))
+		if s.cache.recent("index.html", time.Now()) != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if s.cache.recent("index.html", time.Now().Add(fileCheck)) != nil {
+		t.Error("it is trusted for longer than that")
+	}
+	write(t, filepath.Join(dir, "index.html"), old+"<p>new")
+	for end := time.Now().Add(20 * time.Second); bodyOf(t, ask(s, "GET", "/")) == old; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the old one is served for ever")
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "index.html")); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ask(s, "GET", "/").StatusCode != 404; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a removed file is served for ever")
+		}
+	}
+}
+
 // While a file is written in place and replaced as fast as possible, no
 // answer that ended well holds parts of two.
 func TestNoAnswerIsHalfOldAndHalfNew(t *testing.T) {
