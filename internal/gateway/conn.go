@@ -42,6 +42,7 @@ type conn struct {
 	asked      atomic.Bool                 // set before the first request is judged
 	silent     atomic.Bool                 // nothing of any application is written any more
 	bell       atomic.Pointer[http.Server] // set for HTTP/2
+	parked     atomic.Bool                 // at rest without the HTTP server
 	greeted    atomic.Bool                 // set when the first request was let in
 	stall      stall
 

@@ -75,7 +75,7 @@ func (l *listener) welcome(c *conn, t *tls.Conn) {
 		t.Close()
 	case c.tunnels(state):
 		l.tunnels.Go(func() { l.carry(c, t) })
-	case !l.inner.give(t):
+	case !l.inner.give(newSeat(c, t, state)):
 		t.Close()
 	}
 }

@@ -44,5 +44,15 @@ func (h *handover) Close() error {
 	return nil
 }
 
+// ended reports whether nobody takes anything any more.
+func (h *handover) ended() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Addr returns the address of the listener behind it.
 func (h *handover) Addr() net.Addr { return h.addr }

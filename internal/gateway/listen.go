@@ -31,6 +31,8 @@ type listener struct {
 	plain   *tls.Config // of the public side on a listener of its own
 	nowhere *tls.Config
 
+	parkings atomic.Int64 // ever
+
 	mu      sync.Mutex // guards waiting and closed
 	waiting *list.List // of *conn in handshake, the oldest first
 	closed  bool
@@ -76,8 +78,12 @@ func (g *Gateway) newServer() *http.Server {
 					return c.attach(ctx)
 				}
 			}
+			if s, ok := nc.(*seat); ok {
+				return s.c.attach(context.WithValue(ctx, seatKey{}, s))
+			}
 			return ctx
 		},
+		ConnState:                    seated,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is judged like the rest
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          g.limits.Streams,
@@ -99,6 +105,7 @@ func (l *listener) run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { l.server.Serve(l.inner) })
 	running.Go(func() { l.g.sweep(ctx) })
+	running.Go(func() { l.keepHouse(ctx) })
 	stop := context.AfterFunc(ctx, func() { l.net.Close() })
 	defer stop()
 
@@ -166,6 +173,8 @@ func (l *listener) shut(limit time.Duration) {
 	for _, c := range l.g.index.of(l) {
 		c.ring()
 	}
+	l.inner.Close()
+	l.unpark()
 	l.server.Shutdown(grace)
 	l.server.Close()
 	for _, c := range l.g.index.of(l) {

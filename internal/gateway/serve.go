@@ -20,6 +20,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c.asked.Store(true) // before anything is looked up: from here on changes cut c
 	g.crowd.begin(c)
+	describeTLS(r)
 	x, r := g.newExchange(c, w, r)
 	defer x.end()
 	c.take(&x.errand)
