@@ -33,7 +33,7 @@ entries, and name the first thing that is not as it was written.`,
 		Args:  arguments(0, 0, "", ""),
 		RunE:  func(c *cobra.Command, _ []string) error { return a.ledgerHead(c.Context()) },
 	}
-	c.AddCommand(verify, head, newLedgerExport(a), newLedgerRotateKey(a))
+	c.AddCommand(verify, head, newLedgerExport(a), newLedgerImport(a), newLedgerRebuild(a), newLedgerRotateKey(a))
 	return c
 }
 

@@ -13,31 +13,45 @@ import (
 )
 
 func newRestore(a *app) *cobra.Command {
-	var accept bool
+	var f restoring
 	c := &cobra.Command{
-		Use:   "restore --accept-loss",
-		Short: "Go on with an older copy of the data folder",
-		Long: `Accept that the data folder is older than what was seen of its ledger before.
-What happened after the copy was made is lost: certificates issued since then
-are refused until they are issued again, and revocations made since then have
-to be repeated. The ledger records this as a new epoch.
+		Use:   "restore [FILE]",
+		Short: "A data folder from a backup, or from an older copy of it",
+		Long: `Make a data folder of a backup, in a file or - for standard input. The ledger
+is checked against its signed checkpoint and the views are made anew from it.
+A backup that is behind what this machine has seen of the ledger is refused.
+
+--accept-loss goes on with it all the same; without FILE, with an older copy
+of the data folder that was put in place by hand. What happened after the copy
+was made is lost: certificates issued since then are refused until they are
+issued again, and revocations made since then have to be repeated, unless an
+export has them ('postern ledger import'). The ledger records a new epoch.
 
 Use the newer folder instead if it still exists.`,
-		Args: arguments(0, 0, "", ""),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if !accept {
-				return usage("postern restore --accept-loss", "nothing is restored without --accept-loss")
+		Example: `  postern restore postern.backup --data /var/lib/postern
+  postern restore postern.backup --identity key.txt
+  postern restore --accept-loss`,
+		Args: arguments(0, 1, "", ""),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.restoreBackup(c.Context(), args[0], f)
 			}
-			return a.restore(c.Context())
+			if !f.accept {
+				return usage("postern restore FILE, or postern restore --accept-loss for a folder put in place by hand", "nothing is restored without a backup or --accept-loss")
+			}
+			return a.acceptLoss(c.Context())
 		},
 	}
-	c.Flags().BoolVar(&accept, "accept-loss", false, "yes, what the copy lacks is lost")
+	c.Flags().BoolVar(&f.accept, "accept-loss", false, "yes, what the copy lacks is lost")
+	c.Flags().StringVar(&f.identity, "identity", "", "open the sealed keys with the age identities in `FILE`")
+	c.Flags().StringVar(&f.passphrase, "passphrase-file", "", "open the sealed keys with the passphrase in `FILE`")
+	c.Flags().BoolVar(&f.withoutKeys, "without-keys", false, "leave the sealed keys closed")
 	return c
 }
 
-// restore opens the folder as OpenHouse does, but for the witness's verdict,
+// acceptLoss opens the folder as OpenHouse does, but for the witness's verdict,
 // which is what the operator accepts.
-func (a *app) restore(ctx context.Context) error {
+func (a *app) acceptLoss(ctx context.Context) error {
 	if err := a.haveData(); err != nil {
 		return err
 	}

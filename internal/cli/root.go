@@ -34,7 +34,7 @@ var commands = map[string][]func(*app) *cobra.Command{
 	"files":  {newIssue, newSign, newRenew},
 	"look":   {newStatus, newList, newShow, newExplain, newAccess, newACME},
 	"trust":  {newRootCommand, newIssuer},
-	"keep":   {newLedger, newCRL, newRestore, newVersion},
+	"keep":   {newLedger, newCRL, newBackup, newRestore, newVersion},
 }
 
 // Main runs the command that env names and returns its exit code.

@@ -28,7 +28,7 @@ var storeys = [][]string{
 	{"store", "keys", "upstream", "trust", "telemetry"}, // what is kept, and where
 	{"follow"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
-	{"enroll", "publish", "join", "api", "config", "acme"},
+	{"enroll", "publish", "backup", "join", "api", "config", "acme"},
 	{"demo"},
 	{"cli"},
 }

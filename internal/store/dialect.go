@@ -21,6 +21,7 @@ const (
 	hasVersions    = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'goose_db_version'"
 	hasOtherTables = "SELECT COUNT(*) FROM sqlite_schema"
 	copyInto       = "VACUUM INTO $1"
+	deferKeys      = "PRAGMA defer_foreign_keys = ON" // foreign keys are looked at when the transaction ends
 	fileCheck      = "PRAGMA integrity_check(1)"
 )
 
