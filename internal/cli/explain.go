@@ -27,6 +27,7 @@ type explaining struct {
 	host         string
 	passwordFile string
 	timeout      lifetime
+	why          bool
 }
 
 func newExplain(a *app) *cobra.Command {
@@ -43,12 +44,18 @@ server ('postern acme orders').`,
   postern explain pw.example.com --cert ./ben-laptop
   postern explain server.pem chain.pem --host orders.internal --root ca.pem`,
 		Args: arguments(1, -1, "a file, host or reference", "postern explain FILE, HOST:PORT or REFERENCE"),
-		RunE: func(c *cobra.Command, args []string) error { return a.explain(c.Context(), args, f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.why && len(args) == 1 {
+				return a.whyTrusted(c.Context(), args[0])
+			}
+			return a.explain(c.Context(), args, f)
+		},
 	}
 	c.Flags().StringSliceVar(&f.roots, "root", nil, "trust the certificates in `FILE`; may be repeated")
 	c.Flags().StringVar(&f.host, "host", "", "the host `NAME` that the certificate should be for")
 	c.Flags().StringSliceVar(&f.certs, "cert", nil, "show HOST the certificate in `DIR` (cert.pem, key.pem); may be repeated")
 	c.Flags().StringVar(&f.passwordFile, "password-file", "", "read a PKCS#12 file's password from `FILE` (default its name with .password)")
+	c.Flags().BoolVar(&f.why, "why-trusted", false, "say which file makes this machine believe HOST")
 	c.Flags().Var(&f.timeout, "timeout", "how long HOST may take (default 5s)")
 	return c
 }

@@ -32,7 +32,7 @@ var commands = map[string][]func(*app) *cobra.Command{
 	"start":  {newUp, newInit, newCheck, newDemo},
 	"people": {newInvite, newApprove, newJoin, newRevoke, newSuspend, newReinstate, newGroup},
 	"files":  {newIssue, newSign, newRenew},
-	"look":   {newStatus, newList, newShow, newExplain, newAccess, newACME},
+	"look":   {newStatus, newList, newShow, newExplain, newTrust, newAccess, newACME},
 	"trust":  {newRootCommand, newIssuer},
 	"keep":   {newLedger, newCRL, newBackup, newRestore, newVersion},
 }
