@@ -34,7 +34,8 @@ func newAccess(a *app) *cobra.Command {
 		Short: "Who could get in there, and why one could or could not",
 		Long: `Say who could get into a site, or into the part of it that a path belongs to, by
 the rules of postern.yaml and what the ledger says now. With --as say it of one
-name and give the reason; the exit code is then 1 when nobody of that name could.
+name and give the reason; the exit code is then 1 when nobody of that name
+could.
 
 With --replay read an access log that 'postern up' wrote and say who of those in
 it would gain and who would lose access if --config were in force in place of
