@@ -19,6 +19,7 @@ import (
 
 	"github.com/postern-project/postern/internal/acme"
 	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/assertion"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/enroll"
 	"github.com/postern-project/postern/internal/gateway"
@@ -39,16 +40,17 @@ type server struct {
 	parent  *parent // nil unless this process follows another
 	started time.Time
 
-	alive   context.Context // ends when the server stops, with the cause
-	end     context.CancelCauseFunc
-	tasks   sync.WaitGroup // everything that alive keeps running
-	gateway *gateway.Gateway
-	journal *gateway.Journal
-	metrics *prometheus.Registry
-	public  http.Handler
-	unawait func()        // no switch of issuers waits for this gateway any more
-	course  enroll.Course // of invitations
-	acme    *acme.Server
+	alive      context.Context // ends when the server stops, with the cause
+	end        context.CancelCauseFunc
+	tasks      sync.WaitGroup // everything that alive keeps running
+	gateway    *gateway.Gateway
+	journal    *gateway.Journal
+	metrics    *prometheus.Registry
+	public     http.Handler
+	unawait    func()        // no switch of issuers waits for this gateway any more
+	course     enroll.Course // of invitations
+	acme       *acme.Server
+	assertions *assertion.Signer
 
 	responders responders
 
@@ -72,6 +74,9 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	if s.acme, err = acme.New(ctx, acme.Options{Authority: house.Authority, Log: log, Now: a.Now}); err != nil {
 		return nil, err
 	}
+	if s.assertions, err = assertion.Open(filepath.Join(house.Dir, assertionsFolder), "spiffe://"+house.Roster.TrustDomain().String(), a.Now); err != nil {
+		return nil, err
+	}
 	if s.public, err = s.publicSide(); err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, Certificate: clientCertificate, Now: a.Now, RenewURLs: s.renewURLs, Log: log,
 	})
 	s.gateway, err = gateway.New(gateway.Options{
-		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
+		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Assert: s.assert, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -122,6 +127,7 @@ func (s *server) publicSide() (http.Handler, error) {
 	for _, path := range publishedPaths {
 		mux.Handle(path, published)
 	}
+	mux.Handle("GET /jwks.json", s.assertions)
 	mux.HandleFunc("GET /ledger/checkpoint", s.serveCheckpoint)
 	return mux, nil
 }

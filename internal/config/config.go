@@ -95,12 +95,13 @@ type Log struct {
 // of Static, Proxy and TCP is set. The zero List lets nobody in. List is for
 // what no route matches.
 type Site struct {
-	Host     string   // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
-	Static   string   // an absolute path to an existing folder
-	Proxy    []string // http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH
-	TCP      []string // HOST:PORT or unix:/PATH
-	Upstream Upstream // how Proxy or TCP is reached
-	StartTLS string   // "postgres" or "", which has TLS come first
+	Host     string         // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
+	Static   string         // an absolute path to an existing folder
+	Proxy    []string       // http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH
+	TCP      []string       // HOST:PORT or unix:/PATH
+	Upstream Upstream       // how Proxy or TCP is reached
+	Identity []gateway.Form // how the application is told who asks, beside the usual fields
+	StartTLS string         // "postgres" or "", which has TLS come first
 	List     rule.List
 	Routes   []Route
 	gateway.Policy

@@ -55,6 +55,7 @@ func (r *reader) site(p pair) Site {
 		"tcp":      r.targets("tcp", &s.TCP, parseTCP),
 		"upstream": func(n ast.Node) { r.upstream(n, &s.Upstream) },
 		"starttls": r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
+		"identity": func(n ast.Node) { s.Identity = r.forms(n) },
 		"stealth":  r.boolean("stealth", &s.Stealth),
 		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 		"routes":   func(n ast.Node) { routes = n },

@@ -248,6 +248,8 @@ func (r *reader) fitsUpstream(p pair, s Site, what string) {
 	switch {
 	case s.Static != "" && s.Key() != (Site{Static: s.Static}).Key():
 		r.fail(p.at, "drop it, or say proxy: in place of static:", "%s has upstream, and a folder has none", what)
+	case len(s.Identity) > 0 && len(s.Proxy) == 0:
+		r.fail(p.at, "drop identity; a tcp site has upstream: {proxy_protocol: v2}", "%s says how an application is told who asks, and has none that is told in HTTP", what)
 	case len(s.TCP) > 0 && ofHTTP:
 		r.fail(p.at, "a tcp site knows balance, timeouts: {connect, write} and health: {every}", "%s has an upstream setting that is for proxy: only", what)
 	case len(s.Proxy) > 0 && u.SendProxy:

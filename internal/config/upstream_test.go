@@ -89,6 +89,9 @@ func TestMistakesAboutAnUpstreamHaveAPlace(t *testing.T) {
 		"one of two without TLS":       {"proxy: [\"https://h\", \"http://h\"], upstream: {server_name: x}", "speaks none"},
 		"a PROXY header over HTTP":     {"proxy: \"http://h\", upstream: {proxy_protocol: v2}", "which is for tcp sites"},
 		"an old PROXY header":          {"tcp: \"h:1\", upstream: {proxy_protocol: v1}", `"v1" is not sent: write v2`},
+		"a folder that is told":        {"static: " + dir + ", identity: [jwt]", "has none that is told in HTTP"},
+		"an unknown form":              {"proxy: \"http://h\", identity: [token]", `"token" is no form: write client-cert`},
+		"a form twice":                 {"proxy: \"http://h\", identity: [jwt, jwt]", "jwt stands here twice"},
 		"an address twice":             {"proxy: [\"http://h\", \"http://H\"]", "http://h is written twice"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -53,6 +53,8 @@ type conn struct {
 	over   error // why it ended; nil while it lives
 	hand   []*errand
 
+	token atomic.Pointer[token] // the last statement about the client
+
 	// What a load balancer said that may, instead of the connection's own
 	// addresses; constant once TLS begins.
 	remote, local net.Addr

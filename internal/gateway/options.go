@@ -43,6 +43,9 @@ type Options struct {
 	// Visited, which may be nil, is called for the first request of each
 	// connection that is let in with a certificate. It must be quick.
 	Visited func(c Client, host string)
+	// Assert signs a statement for FormJWT that ends soon after now; it may be
+	// nil. It is called for a good certificate only.
+	Assert func(Assertion) (string, error)
 	// Log defaults to none.
 	Log *slog.Logger
 	// Metrics may be nil.
@@ -91,6 +94,9 @@ type Site struct {
 	Policy
 	// Handler answers those who may pass; without one the site is closed.
 	Handler http.Handler
+	// Identity is the forms in which Handler is told who asks, beside
+	// X-Postern-Identity and X-Postern-Serial.
+	Identity []Form
 	// Tunnel, in place of Handler, makes a tcp site: those who may pass are
 	// connected with what it dials, and everybody else is refused in the
 	// handshake. A client that speaks HTTP reaches only the reserved paths.

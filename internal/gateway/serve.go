@@ -86,6 +86,10 @@ func (x *exchange) pass(r *http.Request) {
 		return
 	}
 	x.identify(r.Header, r.Host)
+	if err := x.present(r.Header); err != nil {
+		x.refuse(r, refusal.NotConfigured, "the application is to be told who asks: "+err.Error())
+		return
+	}
 	x.door.site.Handler.ServeHTTP(x, r)
 }
 

@@ -26,7 +26,7 @@ var storeys = [][]string{
 	{"roster", "permit", "access", "ceremony"},
 	{"revocation"},
 	{"store", "keys", "upstream", "trust", "telemetry"}, // what is kept, and where
-	{"follow"},
+	{"follow", "assertion"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
 	{"enroll", "publish", "backup", "join", "api", "config", "acme"},
 	{"demo"},

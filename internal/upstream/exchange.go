@@ -18,6 +18,7 @@ import (
 // whatever ReverseProxy removes.
 var owned = [...]string{
 	"X-Postern-Identity", "X-Postern-Serial", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"Client-Cert", "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-Postern-Token", "Forwarded",
 }
 
 // Handler forwards requests as they are: the path as canonical by the
