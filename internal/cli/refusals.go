@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/gateway"
@@ -29,13 +31,48 @@ func (a *app) listRefusals(ctx context.Context, limit int) error {
 			say(w, "Nobody was turned away.")
 			return
 		}
-		rows := make([][]string, len(all))
-		for i, r := range all {
-			rows[i] = []string{r.Reference.String(), moment(r.Time), cause(r), r.Site, who(r.Client), r.Address}
-		}
-		table(w, []string{"REFERENCE", "WHEN", "WHY", "SITE", "NAME", "FROM"}, rows)
+		tableOfRefusals(w, all)
 		say(w, "\n'postern explain REFERENCE' tells the whole story of one.")
 	})
+}
+
+// tableOfRefusals writes two lines for each: what was refused, and below it
+// where and to whom, each as wide as a usual terminal at most.
+func tableOfRefusals(w io.Writer, all []api.Refused) {
+	const indent = "           " // the width of a reference and the gap after it
+	rows := make([][]string, len(all))
+	for i, r := range all {
+		rows[i] = []string{r.Reference.String(), moment(r.Time), cause(r)}
+	}
+	var first strings.Builder
+	table(&first, []string{"REFERENCE", "WHEN", "WHY"}, rows)
+	lines := strings.Split(strings.TrimSuffix(first.String(), "\n"), "\n")
+	fmt.Fprintln(w, lines[0])
+	for i, r := range all {
+		fmt.Fprintln(w, lines[i+1])
+		rest := usualWidth - len(indent)
+		for _, part := range wrap(clean(whereAndWho(r)), rest) {
+			for utf8.RuneCountInString(part) > rest { // a word of its own
+				cut := []rune(part)
+				fmt.Fprintln(w, indent+string(cut[:rest]))
+				part = string(cut[rest:])
+			}
+			fmt.Fprintln(w, indent+part)
+		}
+	}
+}
+
+// whereAndWho tells the site, the name and the address of a refusal, as far as
+// they are known.
+func whereAndWho(r api.Refused) string {
+	parts := make([]string, 0, 3)
+	if r.Site != "" {
+		parts = append(parts, "at "+r.Site)
+	}
+	if name := who(r.Client); name != "" {
+		parts = append(parts, name)
+	}
+	return strings.Join(append(parts, "from "+r.Address), ", ")
 }
 
 // cause is why somebody was turned away, or would have been.

@@ -198,6 +198,7 @@ func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy,
 			Handler: now.behind[site.Key()].handler, Tunnel: now.behind[site.Key()].tunnel, StartTLS: site.StartTLS, Identity: site.Identity,
+			Frankness: site.RefusalDetail,
 		})
 	}
 	return c

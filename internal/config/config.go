@@ -105,8 +105,10 @@ type Site struct {
 	List     rule.List
 	Routes   []Route
 	gateway.Policy
-	Stealth    bool
-	MinVersion uint16 // tls.VersionTLS13 unless the site says otherwise
+	// RefusalDetail is how much is told to those who are turned away.
+	RefusalDetail gateway.Frankness
+	Stealth       bool
+	MinVersion    uint16 // tls.VersionTLS13 unless the site says otherwise
 
 	at    position
 	order int // the first one written down lends the public side its name

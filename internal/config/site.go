@@ -60,6 +60,7 @@ func (r *reader) site(p pair) Site {
 		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 		"routes":   func(n ast.Node) { routes = n },
 	})
+	keys["refusal_detail"] = r.word("refusal_detail", func(v string) (err error) { s.RefusalDetail, err = parseRefusalDetail(v); return err })
 	r.section(p.value, what, keys)
 	if routes != nil { // last, so that the site's own list is known
 		r.routes(routes, &s, what)

@@ -34,7 +34,8 @@ type answer struct {
 	site      string
 	joinURL   string
 	details   []pages.Row
-	again     bool // offer to be asked for a certificate once more
+	because   string // what exactly was wrong, where the site tells
+	again     bool   // offer to be asked for a certificate once more
 }
 
 // A problem is an answer for programs (RFC 9457).
@@ -43,7 +44,8 @@ type problem struct {
 	Title     string            `json:"title"`
 	Status    int               `json:"status"`
 	Detail    string            `json:"detail"`
-	Code      refusal.Code      `json:"code"`
+	Code      refusal.Code      `json:"code,omitempty"`
+	Because   string            `json:"because,omitempty"`
 	Reference refusal.Reference `json:"reference,omitzero"`
 	Remedy    string            `json:"remedy"`
 	Join      string            `json:"join,omitempty"`
@@ -67,12 +69,15 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if wantsPage(r) {
+		if a.because != "" {
+			a.details = append(a.details, pages.Row{Label: "Exactly", Value: clip(a.because)})
+		}
 		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL, Again: a.again}).Write(w, a.info.Status)
 		return
 	}
 	body, err := json.Marshal(problem{
-		Type: "urn:postern:refusal:" + string(a.info.Code), Title: a.info.Title, Status: a.info.Status, Detail: a.info.Sentence,
-		Code: a.info.Code, Reference: a.reference, Remedy: a.info.VisitorRemedy, Join: a.joinURL,
+		Type: problemType(a.info.Code), Title: a.info.Title, Status: a.info.Status, Detail: a.info.Sentence,
+		Code: a.info.Code, Reference: a.reference, Remedy: a.info.VisitorRemedy, Join: a.joinURL, Because: clip(a.because),
 	})
 	if err != nil {
 		http.Error(w, a.info.Title, a.info.Status)
@@ -84,6 +89,15 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(a.info.Status)
 	w.Write(body)
+}
+
+// problemType returns the URI of a problem's kind; a discreet site has none to
+// tell (RFC 9457 section 4.2.1).
+func problemType(code refusal.Code) string {
+	if code == "" {
+		return "about:blank"
+	}
+	return "urn:postern:refusal:" + string(code)
 }
 
 // wantsPage reports whether the client asks for HTML, as browsers do for what

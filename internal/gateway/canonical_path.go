@@ -14,8 +14,8 @@ import (
 // programs may read differently (invariant I5) is refused: encoded slashes,
 // dot segments in any encoding, empty segments, backslashes, ';', control
 // characters, text that is not UTF-8, what is still encoded after decoding,
-// and '#'. So is a query that could end the request line, and the absolute
-// form of another scheme. raw is the request target as it was received.
+// and '#'. So is a query that could end the request line or is no UTF-8, and
+// the absolute form of another scheme. raw is the request target as it was received.
 func canonicalPath(u *url.URL, raw string) (string, refusal.Code) {
 	path := u.Path
 	if path == "" && u.Host != "" && u.Opaque == "" {
@@ -50,14 +50,29 @@ func httpForm(u *url.URL) bool {
 }
 
 // visible reports whether a query is of the letters that a request line may
-// hold (RFC 3986 section 3.4). It is forwarded as it stands.
+// hold (RFC 3986 section 3.4), or of letters beyond ASCII as people type them.
 func visible(query string) bool {
 	for i := range len(query) {
-		if query[i] <= ' ' || query[i] >= 0x7f {
+		if query[i] <= ' ' || query[i] == 0x7f {
 			return false
 		}
 	}
-	return true
+	return utf8.ValidString(query)
+}
+
+// canonicalQuery returns a visible query in the letters that a request line
+// may hold: those beyond ASCII encoded, as browsers do, and the rest as it is.
+func canonicalQuery(query string) string {
+	var out strings.Builder
+	for i := range len(query) {
+		if query[i] < 0x80 {
+			out.WriteByte(query[i])
+			continue
+		}
+		const hex = "0123456789ABCDEF"
+		out.Write([]byte{'%', hex[query[i]>>4], hex[query[i]&15]})
+	}
+	return out.String()
 }
 
 // ambiguousEncoding reports whether raw hides a separator from who compares

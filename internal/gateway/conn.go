@@ -30,6 +30,7 @@ type conn struct {
 	listener *listener
 
 	// Set during the handshake and constant afterwards.
+	sni       string // the name that the client asked for, as it was written
 	host      string // canonical name of the site that SNI chose
 	again     bool   // refused if it shows no certificate, as its client asked
 	public    bool   // on the public side: never asked for a certificate
@@ -40,6 +41,7 @@ type conn struct {
 
 	credential atomic.Pointer[credential]
 	asked      atomic.Bool                 // set before the first request is judged
+	unread     atomic.Int32                // an unread
 	silent     atomic.Bool                 // nothing of any application is written any more
 	bell       atomic.Pointer[http.Server] // set for HTTP/2
 	parked     atomic.Bool                 // at rest without the HTTP server
@@ -165,6 +167,9 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	if c.silent.Load() && c.bell.Load() == nil {
 		return 0, c.why()
+	}
+	if c.unread.Load() == int32(headRead) {
+		c.overhear(len(b))
 	}
 	now, limit := time.Now().UnixNano(), int64(c.g.limits.Stall)
 	if c.stall.armed.Load()-now < limit/2 {

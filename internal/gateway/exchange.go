@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-project/postern/internal/refusal"
@@ -32,6 +33,7 @@ type exchange struct {
 	would     refusal.Code // in audit mode: what would have been refused
 	reference refusal.Reference
 	detail    string
+	stalled   atomic.Bool // nothing of the body came for too long
 }
 
 func (g *Gateway) newExchange(c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
@@ -85,6 +87,11 @@ func (x *exchange) end() {
 			http.Error(x, "internal error", http.StatusInternalServerError)
 			p = nil
 		}
+	}
+	if x.stalled.Load() && x.status == 0 && x.code == "" {
+		code, detail := x.instead(refusal.UpstreamDown, "")
+		x.refuse(x.request, code, detail)
+		p = nil
 	}
 	if x.conn.silent.Load() {
 		p = http.ErrAbortHandler // half an answer is not to look like a whole one
@@ -144,14 +151,12 @@ func (x *exchange) record(known bool) {
 		if x.detail != "" {
 			attrs = append(attrs, slog.String("detail", clipTo(x.detail, maxDetail)))
 		}
-		if claim := x.conn.shown().Claims; claim != "" {
-			attrs = append(attrs, slog.String("claims", claim))
-		}
+		attrs = append(attrs, x.conn.shown().attrs(serial)...)
 	}
 	if x.would != "" {
 		attrs = append(attrs, slog.String("would_refuse", string(x.would)), slog.String("reference", x.reference.String()), slog.String("detail", clipTo(x.detail, maxDetail)))
 	}
-	if known {
+	if known && x.code == "" {
 		x.g.log.LogAttrs(context.Background(), level, message, attrs...)
 		return
 	}

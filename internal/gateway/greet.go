@@ -113,14 +113,11 @@ func (l *listener) fail(c *conn, err error) {
 	switch result {
 	case shakeRefused:
 		l.g.refuseHandshake(c, l.g.earlyVerdict(err), "the client had not yet proved to hold the key")
-	case shakeFailed:
-		l.g.log.Debug("handshake failed", "site", c.host, "address", address(c), "code", string(refusal.HandshakeAbandoned), "err", err)
+	case shakeFailed, shakeUnknown:
+		l.tellFailed(c, result, err)
 	}
 	switch result {
 	case shakeRefused, shakeUnknown, shakeFailed:
-		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
-			io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis port speaks HTTPS: write https:// in the address.\n")
-		}
 		c.drain()
 	}
 	c.Close()

@@ -196,8 +196,8 @@ func TestUnknownNamesSeeNothing(t *testing.T) {
 		t.Errorf("a server certificate was taken out %d times", asked)
 	}
 	eventually(t, "ten handshakes with unknown hosts", func() bool { return h.count("postern_handshakes_total", "result", "unknown-host") == 10 })
-	if n := h.count("postern_refusals_total"); n != 0 {
-		t.Errorf("%v refusals", n)
+	if all, unknown := h.count("postern_refusals_total"), h.count("postern_refusals_total", "code", "unknown-host", "site", ""); all != 10 || unknown != 10 {
+		t.Errorf("%v refusals, %v of unknown hosts", all, unknown)
 	}
 }
 

@@ -53,6 +53,7 @@ func (g *Gateway) tell(level slog.Level, message string, code refusal.Code, addr
 	}
 	write, leftOut := g.hush.take(code, address, g.now())
 	if !write {
+		g.metrics.leftOut.WithLabelValues(string(code)).Inc()
 		return
 	}
 	if leftOut > 0 {

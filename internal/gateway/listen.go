@@ -59,6 +59,7 @@ func (g *Gateway) newListener(ln net.Listener, public bool) *listener {
 	l.base = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: l.doorFor, SessionTicketsDisabled: true, Time: g.now}
 	l.plain, l.nowhere = g.plainTLS(), nowhereTLS()
 	l.server = g.newServer()
+	l.server.ConnState = l.follow
 	l.server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": l.serveH2}
 	return l
 }

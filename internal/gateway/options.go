@@ -81,6 +81,8 @@ type Config struct {
 type Site struct {
 	// Host is a host name or an IP address, in any spelling.
 	Host string
+	// Frankness is how much is told to those who are turned away.
+	Frankness Frankness
 	// Stealth refuses in the handshake instead of showing a page.
 	Stealth bool
 	// MinVersion is tls.VersionTLS13 when zero.

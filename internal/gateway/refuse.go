@@ -24,6 +24,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, code refusal.Code, detail st
 
 // refuse answers with a refusal, and writes it down.
 func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
+	code, detail = x.instead(code, detail)
 	x.code, x.detail, x.reference = code, detail, refusal.NewReference()
 	site := x.conn.host
 	x.g.note(code, site)
@@ -40,11 +41,18 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 	if x.endsConnection(r, code) {
 		x.Header().Set("Connection", "close")
 	}
-	answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code), again: x.offersAgain(code)}.write(x, r)
+	a := answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code), again: x.offersAgain(code)}
+	a.discreet(x.frankness(), detail).write(x, r)
 }
 
 // refuseHandshake writes down a refusal that no HTTP answer can tell.
 func (g *Gateway) refuseHandshake(c *conn, v verdict, remark string) {
+	g.refuseConn(c, "handshake refused", v, remark)
+}
+
+// refuseConn writes down that a connection, or a request that nobody here has
+// seen, was turned away.
+func (g *Gateway) refuseConn(c *conn, message string, v verdict, remark string) {
 	g.note(v.code, c.host)
 	presented := c.shown()
 	if len(c.presented) == 0 && v.client.Certificate != nil {
@@ -61,9 +69,30 @@ func (g *Gateway) refuseHandshake(c *conn, v verdict, remark string) {
 		level = slog.LevelError
 	}
 	id, serial := c.spokeFor()
-	g.tell(level, "handshake refused", v.code, address(c), slog.String("site", c.host), slog.String("id", id), slog.String("serial", serial),
-		slog.String("claims", presented.Claims), slog.String("address", address(c)), slog.String("code", string(v.code)),
-		slog.String("reference", ref.String()), slog.String("detail", clipTo(detail, maxDetail)))
+	attrs := []slog.Attr{slog.String("site", c.host)}
+	if id != "" {
+		attrs = append(attrs, slog.String("id", id), slog.String("serial", serial))
+	}
+	attrs = append(attrs, slog.String("address", address(c)), slog.String("code", string(v.code)), slog.String("reference", ref.String()))
+	if detail != "" {
+		attrs = append(attrs, slog.String("detail", clipTo(detail, maxDetail)))
+	}
+	g.tell(level, message, v.code, address(c), append(attrs, presented.attrs(serial)...)...)
+}
+
+// attrs returns what a refused client's certificate says, for the log, as far
+// as it is known: the name unless the ledger bears it out, the serial number
+// unless that stands there already, the issuer and the issuer's key id.
+func (s Shown) attrs(serial string) []slog.Attr {
+	var attrs []slog.Attr
+	for _, a := range []struct{ key, value string }{
+		{"claims", s.Claims}, {"shown_serial", s.Serial}, {"issuer", s.Issuer}, {"issuer_key_id", s.IssuerKeyID},
+	} {
+		if a.value != "" && (a.key != "shown_serial" || a.value != serial) {
+			attrs = append(attrs, slog.String(a.key, clip(a.value)))
+		}
+	}
+	return attrs
 }
 
 func (g *Gateway) note(code refusal.Code, site string) {

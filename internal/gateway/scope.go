@@ -86,6 +86,7 @@ func (l *listener) doorFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if !ok {
 		return l.nowhere, nil
 	}
+	c.sni = hello.ServerName
 	c.SetDeadline(time.Now().Add(l.g.limits.Handshake))
 	l.g.trusted() // so that the table is as new as the roster
 	t, name := l.g.table.Load(), wanted(hello)

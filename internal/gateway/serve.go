@@ -18,6 +18,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no connection", http.StatusInternalServerError)
 		return
 	}
+	c.taken()
 	c.asked.Store(true) // before anything is looked up: from here on changes cut c
 	g.crowd.begin(c)
 	describeTLS(r)
@@ -90,6 +91,9 @@ func (x *exchange) pass(r *http.Request) {
 		x.refuse(r, refusal.NotConfigured, "the application is to be told who asks: "+err.Error())
 		return
 	}
+	if !x.door.public {
+		x.watchBody(r)
+	}
 	x.door.site.Handler.ServeHTTP(x, r)
 }
 
@@ -113,6 +117,7 @@ func (d *door) misfit(r *http.Request) (refusal.Code, string) {
 	if code != "" {
 		return code, "request target " + clip(r.RequestURI)
 	}
+	r.URL.RawQuery = canonicalQuery(r.URL.RawQuery)
 	r.URL.Path, r.URL.RawPath, r.URL.Scheme, r.URL.Host, r.URL.User = path, "", "", "", nil
 	return "", ""
 }

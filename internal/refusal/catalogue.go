@@ -145,6 +145,30 @@ var catalogue = []Info{
 		OperatorRemedy: "The site is a tcp site, and nothing of a request reaches what is behind it. If it does speak HTTP, write 'proxy:' in place of 'tcp:'.",
 	},
 	{
+		Code: PlainHTTP, Status: http.StatusBadRequest, Title: "This port speaks HTTPS",
+		Sentence:       "The request came without TLS, so there is nobody to let in.",
+		VisitorRemedy:  "Write https:// in the address.",
+		OperatorRemedy: "A link or a program uses http:// with this port. Nothing of the request was read.",
+	},
+	{
+		Code: OldTLS, Status: http.StatusBadRequest, Title: "The TLS version is too old",
+		Sentence:       "The client speaks only versions of TLS that this site does not.",
+		VisitorRemedy:  "Use an up-to-date browser or client: TLS 1.3 has been in all of them for years.",
+		OperatorRemedy: "If the client cannot be renewed, 'tls_min: \"1.2\"' lets its site speak TLS 1.2, where certificates travel in clear. Older versions are never spoken.",
+	},
+	{
+		Code: HeaderTooLarge, Status: http.StatusRequestHeaderFieldsTooLarge, Title: "The request's header is too large",
+		Sentence:       "The header of the request is larger than this server reads.",
+		VisitorRemedy:  "Delete the cookies of this site and try again.",
+		OperatorRemedy: "Usually cookies that an application lets grow: the limit for a header is 64 KiB.",
+	},
+	{
+		Code: BodyStalled, Status: http.StatusRequestTimeout, Title: "The upload came to a halt",
+		Sentence:       "You were let in, but nothing of the announced upload came for too long.",
+		VisitorRemedy:  "Try again; if it persists, look at your network.",
+		OperatorRemedy: "The client announced a body and then sent nothing of it for a minute. A lost network does that, and so does a program that waits for something else.",
+	},
+	{
 		Code: BodyTooLarge, Status: http.StatusRequestEntityTooLarge, Title: "Too much at once",
 		Sentence:       "You were let in, but what was sent is larger than this site takes.",
 		VisitorRemedy:  "Send less at once, or ask the person who runs this site to allow more.",
