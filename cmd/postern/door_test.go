@@ -45,6 +45,7 @@ type door struct {
 	data string
 	addr string // of the sites
 	args []string
+	env  []string // beside what every door has
 
 	cmd    *exec.Cmd
 	output *lockedBuffer
@@ -104,8 +105,8 @@ func (d *door) port() string { _, p, _ := net.SplitHostPort(d.addr); return p }
 // environ is the environment of every command: nothing outside d.home is
 // touched.
 func (d *door) environ() []string {
-	return append(os.Environ(), "HOME="+d.home, "XDG_DATA_HOME="+d.home+"/share",
-		"POSTERN_STATE_DIR="+d.home+"/state", "NO_COLOR=1")
+	return append(append(os.Environ(), "HOME="+d.home, "XDG_DATA_HOME="+d.home+"/share",
+		"POSTERN_STATE_DIR="+d.home+"/state", "NO_COLOR=1"), d.env...)
 }
 
 // open starts the server and waits until it answers.
@@ -241,13 +242,20 @@ func (d *door) witnessed() {
 // enrol invites name and joins as it, and returns the folder with its files.
 func (d *door) enrol(name string, join ...string) string {
 	d.t.Helper()
+	link := d.invitation(name)
+	dir := filepath.Join(d.home, "devices", filepath.FromSlash(name))
+	d.run(append([]string{"join", link, "--out", dir}, join...)...)
+	return dir
+}
+
+// invitation returns the link of an invitation for name.
+func (d *door) invitation(name string) string {
+	d.t.Helper()
 	var invitation struct{ Link string }
 	if err := json.Unmarshal([]byte(d.run("invite", name, "--json")), &invitation); err != nil {
 		d.t.Fatal(err)
 	}
-	dir := filepath.Join(d.home, "devices", filepath.FromSlash(name))
-	d.run(append([]string{"join", invitation.Link, "--out", dir}, join...)...)
-	return dir
+	return invitation.Link
 }
 
 // tls returns the client configuration of the device whose files lie in dir;

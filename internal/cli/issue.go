@@ -84,7 +84,7 @@ func (a *app) issue(ctx context.Context, name string, f issuing) error {
 		return err
 	}
 	files, err := join.WriteFiles(join.Files{
-		Dir: f.out, Chain: issued.Chain, Root: issued.Root, Key: key, P12: f.p12, Force: f.force, Now: a.Now(),
+		Dir: f.out, Chain: issued.Chain, Roots: issued.Roots, Key: key, P12: f.p12, Force: f.force, Now: a.Now(),
 		State: renewable(ctx, auth, issued),
 	})
 	if err != nil {

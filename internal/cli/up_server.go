@@ -114,7 +114,7 @@ func clientCertificate(r *http.Request) (*x509.Certificate, bool) {
 // the issuers' certificates and the newest checkpoint.
 func (s *server) publicSide() (http.Handler, error) {
 	join, err := enroll.Handler(enroll.Options{
-		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), RootDER: s.house.Roster.Root().Raw,
+		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), Roots: func() []*x509.Certificate { return s.house.Roster.Anchors().Trusted() },
 		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Log: s.log, Now: s.app.Now,
 	})
 	if err != nil {

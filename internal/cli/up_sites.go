@@ -177,7 +177,7 @@ func (s *server) certificate(host string) (*tls.Certificate, error) {
 	if !ok {
 		return nil, fmt.Errorf("no certificate for %s", host)
 	}
-	return k.Get(), nil
+	return s.shown(k.Get()), nil
 }
 
 // certificateUntil returns when the first of the sites' certificates ends.

@@ -25,6 +25,11 @@ type teller struct {
 // Run tells the story on w, with colours if asked, and takes about a second.
 // An error means that a step did not come out as it has to.
 func Run(ctx context.Context, w io.Writer, colour bool, now time.Time) error {
+	return tell(ctx, w, colour, now, []func(*stage, *teller){trust, forgery, theft, distrust, replacement, revocation},
+		"\nEvery line above was a real handshake. 'postern up' gives your own site such a\ndoor; 'postern explain' tells the story of your own certificates.")
+}
+
+func tell(ctx context.Context, w io.Writer, colour bool, now time.Time, acts []func(*stage, *teller), end string) error {
 	t := &teller{w: w, yes: "✓", no: "✗"}
 	if colour {
 		t.yes, t.no, t.strong, t.plain = "\x1b[32m✓\x1b[0m", "\x1b[31m✗\x1b[0m", "\x1b[1m", "\x1b[0m"
@@ -34,13 +39,13 @@ func Run(ctx context.Context, w io.Writer, colour bool, now time.Time) error {
 		return err
 	}
 	defer s.close()
-	for _, act := range []func(*stage, *teller){trust, forgery, theft, distrust, replacement, revocation} {
+	for _, act := range acts {
 		act(s, t)
 		if t.err != nil {
 			return t.err
 		}
 	}
-	t.say("\nEvery line above was a real handshake. 'postern up' gives your own site such a\ndoor; 'postern explain' tells the story of your own certificates.")
+	t.say("%s", end)
 	return nil
 }
 

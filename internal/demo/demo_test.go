@@ -27,6 +27,24 @@ func TestTheStoryComesOutAsTold(t *testing.T) {
 	}
 }
 
+// The drill comes out as told, and fits a terminal.
+func TestTheDrillComesOutAsTold(t *testing.T) {
+	var told strings.Builder
+	if err := RunTheft(t.Context(), &told, false, time.Now()); err != nil {
+		t.Fatalf("%v\n%s", err, told.String())
+	}
+	for _, want := range []string{"postern issuer distrust clients-1", "dated to before the theft", "They refuse Alice's old certificate too", "The thief has nothing"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("the drill does not tell of %q:\n%s", want, told.String())
+		}
+	}
+	for line := range strings.Lines(told.String()) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+			t.Errorf("line of %d characters: %s", n, line)
+		}
+	}
+}
+
 // A step that comes out otherwise stops the story with an error.
 func TestAStepThatComesOutOtherwiseIsAnError(t *testing.T) {
 	var told strings.Builder

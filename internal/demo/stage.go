@@ -51,6 +51,7 @@ type stage struct {
 	running   sync.WaitGroup
 
 	alice, carol, eve person
+	list              *x509.RevocationList // what programs elsewhere have of the root's
 }
 
 func newStage(ctx context.Context, now time.Time) (*stage, error) {
@@ -263,16 +264,24 @@ func (s *stage) hold(p person) (func() string, error) {
 	}, nil
 }
 
-// elsewhere does what a server without a ledger does: it verifies p's chain.
+// elsewhere does what a server without a ledger does: it verifies p's chain, and
+// looks at the root's list if it has one.
 func (s *stage) elsewhere(p person) string {
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	roots.AddCert(s.steve.root.cert)
-	between.AddCert(s.steve.clients.cert)
-	_, err := p.cert.Leaf.Verify(x509.VerifyOptions{
+	by, err := x509.ParseCertificate(p.cert.Certificate[1])
+	if err != nil {
+		return err.Error()
+	}
+	between.AddCert(by)
+	_, err = p.cert.Leaf.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: s.now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
 		return err.Error()
+	}
+	if s.onList(by) {
+		return "refused by the root's list"
 	}
 	return "verifies"
 }

@@ -9,9 +9,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +31,8 @@ type redeemer interface {
 type Options struct {
 	Authority   redeemer
 	TrustDomain identity.TrustDomain
-	// RootDER is the root certificate.
-	RootDER []byte
+	// Roots returns the roots that are trusted now, newest first.
+	Roots func() []*x509.Certificate
 	// RenewURLs returns where a certificate can be renewed now, such as
 	// https://pw.example.com/.postern/renew; nil means nowhere.
 	RenewURLs func() []string
@@ -52,12 +52,8 @@ type Options struct {
 // lies nowhere. Only POST spends anything; GET and HEAD may be made by anybody,
 // such as a messenger that previews the link.
 func Handler(o Options) (http.Handler, error) {
-	root, err := x509.ParseCertificate(o.RootDER)
-	if err != nil {
-		return nil, fmt.Errorf("root certificate for enrolment: %w", err)
-	}
-	if o.Authority == nil || o.Log == nil {
-		return nil, errors.New("enrolment needs an authority and a log")
+	if o.Authority == nil || o.Log == nil || o.Roots == nil || len(o.Roots()) == 0 {
+		return nil, errors.New("enrolment needs an authority, its root and a log")
 	}
 	site := o.TrustDomain.String()
 	if o.Course == nil {
@@ -73,7 +69,7 @@ func Handler(o Options) (http.Handler, error) {
 	mux.Handle("POST "+invite.Path, answer(d.join))
 	mux.Handle("POST "+invite.ReportPath, answer(d.report))
 	mux.Handle("GET "+page.Keymaker().In(page.JoinFolder).Path, script(page.Keymaker()))
-	mux.Handle("GET "+invite.RootPath, certificate(root))
+	mux.Handle("GET "+invite.RootPath, rootCertificate(o.Roots))
 	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
 	return mux, nil
 }
@@ -147,15 +143,22 @@ func show(p page.Page, status int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { p.Write(w, status) })
 }
 
-// certificate answers with a certificate, as RFC 5280 section 4.2.2.1 serves
-// one.
-func certificate(c *x509.Certificate) http.Handler {
+// rootCertificate answers with a root, as RFC 5280 section 4.2.2.1 serves a
+// certificate: the one that the pin in the query fits, else the newest.
+func rootCertificate(roots func() []*x509.Certificate) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all := roots()
+		root := all[0]
+		if pin, err := invite.ParsePin(r.URL.Query().Get("pin")); err == nil {
+			if i := slices.IndexFunc(all, pin.Fits); i >= 0 {
+				root = all[i]
+			}
+		}
 		h := w.Header()
 		h.Set("Content-Type", "application/pkix-cert")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "max-age=300")
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.Raw))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(root.Raw))
 	})
 }
 

@@ -91,7 +91,7 @@ func newWorld(t *testing.T) *world {
 		Chain: [][]byte{root.Raw, root.Raw}, Root: root.Raw,
 	}}
 	h, err := Handler(Options{
-		Authority: w.office, TrustDomain: domain, RootDER: root.Raw,
+		Authority: w.office, TrustDomain: domain, Roots: func() []*x509.Certificate { return []*x509.Certificate{root} },
 		RenewURLs: func() []string { return []string{"https://pw.example.com/.postern/renew"} },
 		Course:    &w.course,
 		Log:       slog.New(slog.NewTextHandler(w.log, nil)), Now: func() time.Time { return w.clock },
@@ -324,8 +324,8 @@ func TestHandlerNeedsItsParts(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	cases := map[string]Options{
 		"no root":      {Authority: &office{}, Log: log},
-		"no authority": {RootDER: root.Raw, Log: log},
-		"no log":       {RootDER: root.Raw, Authority: &office{}},
+		"no authority": {Roots: func() []*x509.Certificate { return []*x509.Certificate{root} }, Log: log},
+		"no log":       {Roots: func() []*x509.Certificate { return []*x509.Certificate{root} }, Authority: &office{}},
 	}
 	for name, o := range cases {
 		if _, err := Handler(o); err == nil {

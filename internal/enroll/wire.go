@@ -62,7 +62,7 @@ func answerOf(d identity.TrustDomain, i authority.Issued, renew, notes []string)
 	return invite.Answer{
 		TrustDomain: d.String(), Name: i.Name.String(), Profile: i.Profile, Serial: i.Serial.String(),
 		NotBefore: i.NotBefore, NotAfter: i.NotAfter,
-		Certificate: pemOf(i.Chain...), Root: pemOf(i.Root), Renew: renew, Notes: notes,
+		Certificate: pemOf(i.Chain...), Root: pemOf(i.Root), Roots: pemOf(i.Roots...), Renew: renew, Notes: notes,
 	}
 }
 

@@ -27,8 +27,11 @@ type Answer struct {
 	NotAfter    time.Time `json:"not_after"`
 	// Certificate is the leaf, then its issuer, in PEM.
 	Certificate string `json:"certificate"`
-	// Root is the root in PEM.
+	// Root is the newest root in PEM.
 	Root string `json:"root"`
+	// Roots are all roots that are trusted, newest first, in PEM. While one
+	// follows another, Certificate also holds what leads from one to the other.
+	Roots string `json:"roots,omitempty"`
 	// Renew are addresses that renew the certificate; the first that
 	// answers will do.
 	Renew []string `json:"renew,omitempty"`

@@ -2,6 +2,7 @@ package join
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -15,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,14 +99,23 @@ func printable(s string) string {
 // check makes sure that the answer is what was asked for: a certificate for
 // our key that leads to the root the pin names.
 func check(answer invite.Answer, key crypto.Signer, pin invite.Pin) (*certificate, error) {
-	roots, err := chain.ParsePEM([]byte(answer.Root))
-	if err != nil || len(roots) != 1 || !pin.Fits(roots[0]) {
+	roots, err := rootsIn(answer)
+	i := slices.IndexFunc(roots, pin.Fits)
+	if err != nil || i < 0 {
 		return nil, errors.New("the answer holds another root than the one that the link names: tell the person who invited you")
 	}
-	return checkUnder(answer, key, roots[0])
+	return checkUnder(answer, key, roots[i:i+1])
 }
 
-func checkUnder(answer invite.Answer, key crypto.Signer, root *x509.Certificate) (*certificate, error) {
+// rootsIn returns the roots that an answer names, newest first. An older
+// authority names one.
+func rootsIn(answer invite.Answer) ([]*x509.Certificate, error) {
+	return chain.ParsePEM([]byte(cmp.Or(answer.Roots, answer.Root)))
+}
+
+// checkUnder makes sure that the answer is a certificate for our key under a
+// root that is believed already, and takes over the roots that follow it.
+func checkUnder(answer invite.Answer, key crypto.Signer, believed []*x509.Certificate) (*certificate, error) {
 	certs, err := chain.ParsePEM([]byte(answer.Certificate))
 	if err != nil {
 		return nil, fmt.Errorf("certificate in the answer: %w", err)
@@ -113,7 +124,7 @@ func checkUnder(answer invite.Answer, key crypto.Signer, root *x509.Certificate)
 	for _, c := range certs {
 		ders = append(ders, c.Raw)
 	}
-	c, err := newCertificate(ders, root.Raw, key)
+	c, err := newCertificate(ders, raws(believed), key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate in the answer: %w", err)
 	}
@@ -122,13 +133,43 @@ func checkUnder(answer invite.Answer, key crypto.Signer, root *x509.Certificate)
 	}
 	// The dates are not judged by this clock, which may be wrong.
 	_, err = c.leaf.Verify(x509.VerifyOptions{
-		Roots: pool(root), Intermediates: pool(c.above...),
+		Roots: pool(believed...), Intermediates: pool(c.above...),
 		CurrentTime: c.leaf.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the certificate in the answer does not lead to its root: %w", err)
 	}
+	if offered, err := rootsIn(answer); err == nil {
+		c.succeed(offered)
+	}
 	return c, nil
+}
+
+// succeed takes over the roots that the authority trusts now, as far as those
+// that are believed here vouch for them: by being them, or by having certified
+// their name and key. At least one of the old ones or their successors stays.
+func (c *certificate) succeed(offered []*x509.Certificate) {
+	var next []*x509.Certificate
+	for _, root := range offered {
+		if slices.ContainsFunc(c.roots, root.Equal) || slices.ContainsFunc(c.above, func(bridge *x509.Certificate) bool {
+			return bytes.Equal(bridge.RawSubject, root.RawSubject) && bytes.Equal(bridge.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) &&
+				root.IsCA && root.CheckSignatureFrom(root) == nil &&
+				slices.ContainsFunc(c.roots, func(by *x509.Certificate) bool { return bridge.CheckSignatureFrom(by) == nil })
+		}) {
+			next = append(next, root)
+		}
+	}
+	if len(next) > 0 {
+		c.roots = next
+	}
+}
+
+func raws(certs []*x509.Certificate) [][]byte {
+	var all [][]byte
+	for _, c := range certs {
+		all = append(all, c.Raw)
+	}
+	return all
 }
 
 // state returns what postern.json will hold.

@@ -47,7 +47,7 @@ type State struct {
 type Files struct {
 	Dir   string
 	Chain [][]byte      // the leaf, then its issuer, each DER
-	Root  []byte        // DER
+	Roots [][]byte      // those to believe, newest first, each DER
 	Key   crypto.Signer // nil when the key lives elsewhere; then no key.pem and no identity.p12
 	P12   bool
 	Force bool      // replace a certificate that has not expired
@@ -62,7 +62,7 @@ func WriteFiles(f Files) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder %s: %w", f.Dir, err)
 	}
-	c, err := newCertificate(f.Chain, f.Root, f.Key)
+	c, err := newCertificate(f.Chain, f.Roots, f.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +84,12 @@ func WriteFiles(f Files) ([]string, error) {
 type certificate struct {
 	leaf  *x509.Certificate
 	above []*x509.Certificate // its issuers, without the root
-	root  *x509.Certificate
+	roots []*x509.Certificate // newest first
 	id    identity.ID
 	key   crypto.Signer // nil when the key lives elsewhere
 }
 
-func newCertificate(ders [][]byte, root []byte, key crypto.Signer) (*certificate, error) {
+func newCertificate(ders, roots [][]byte, key crypto.Signer) (*certificate, error) {
 	if len(ders) == 0 {
 		return nil, errors.New("no certificate to write")
 	}
@@ -105,10 +105,17 @@ func newCertificate(ders [][]byte, root []byte, key crypto.Signer) (*certificate
 			c.above = append(c.above, parsed)
 		}
 	}
-	var err error
-	if c.root, err = chain.ParseDER(root); err != nil {
-		return nil, fmt.Errorf("root certificate: %w", err)
+	for _, der := range roots {
+		root, err := chain.ParseDER(der)
+		if err != nil {
+			return nil, fmt.Errorf("root certificate: %w", err)
+		}
+		c.roots = append(c.roots, root)
 	}
+	if len(c.roots) == 0 {
+		return nil, errors.New("no root certificate to write")
+	}
+	var err error
 	if c.id, err = identity.FromURIs(c.leaf.URIs); err != nil {
 		return nil, err
 	}
@@ -122,13 +129,16 @@ func (c *certificate) describe(s State) State {
 	return s
 }
 
-// pems returns the leaf and its issuers, and the root.
+// pems returns the leaf and its issuers, and the roots.
 func (c *certificate) pems() (certs, root []byte) {
 	certs = pemOf(c.leaf)
 	for _, above := range c.above {
 		certs = append(certs, pemOf(above)...)
 	}
-	return certs, pemOf(c.root)
+	for _, r := range c.roots {
+		root = append(root, pemOf(r)...)
+	}
+	return certs, root
 }
 
 func pemOf(c *x509.Certificate) []byte {
@@ -201,7 +211,7 @@ func readSmall(path string) ([]byte, error) {
 
 // load reads the certificate in dir, without its key.
 func load(dir string) (*certificate, error) {
-	var ders [][]byte
+	var ders, roots [][]byte
 	for _, name := range []string{CertFile, RootFile} {
 		data, err := readSmall(filepath.Join(dir, name))
 		if err != nil {
@@ -211,11 +221,13 @@ func load(dir string) (*certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
 		}
-		for _, c := range certs {
-			ders = append(ders, c.Raw)
+		if name == CertFile {
+			ders = raws(certs)
+		} else {
+			roots = raws(certs)
 		}
 	}
-	return newCertificate(ders[:len(ders)-1], ders[len(ders)-1], nil)
+	return newCertificate(ders, roots, nil)
 }
 
 // mayReplace tells whether new files may take the place of those in dir: when

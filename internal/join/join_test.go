@@ -131,7 +131,7 @@ func TestWriteFiles(t *testing.T) {
 	leaf := sign(t, o.clients, o.leafTemplate())
 	dir := filepath.Join(t.TempDir(), "new", "folder")
 	f := Files{
-		Dir: dir, Chain: [][]byte{leaf.cert.Raw, o.clients.cert.Raw}, Root: o.root.cert.Raw,
+		Dir: dir, Chain: [][]byte{leaf.cert.Raw, o.clients.cert.Raw}, Roots: [][]byte{o.root.cert.Raw},
 		Key: leaf.key, P12: true, Now: time.Now(), State: State{Profile: "device"},
 	}
 	paths, err := WriteFiles(f)

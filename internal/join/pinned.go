@@ -198,7 +198,7 @@ func (e *outdatedError) Error() string { return "the server's certificate is out
 func (c *client) fetchRoot(ctx context.Context) (found, isSite bool) {
 	h := c.http(func(tls.ConnectionState) error { return nil })
 	defer h.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.link.Base+invite.RootPath, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.link.Base+invite.RootPath+"?pin="+c.link.Pin.String(), nil)
 	if err != nil {
 		return false, false
 	}

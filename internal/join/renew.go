@@ -61,7 +61,7 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	got, err := checkUnder(answer, key, old.root)
+	got, err := checkUnder(answer, key, old.roots)
 	if err != nil {
 		return Result{}, err
 	}
@@ -169,7 +169,7 @@ func (h *holder) http(now func() time.Time) *http.Client {
 		shown.Certificate = append(shown.Certificate, above.Raw)
 	}
 	return bounded(&tls.Config{
-		MinVersion: tls.VersionTLS12, RootCAs: pool(h.root), Time: now,
+		MinVersion: tls.VersionTLS12, RootCAs: pool(h.roots...), Time: now,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil },
 	})
 }
