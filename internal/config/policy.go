@@ -120,6 +120,9 @@ func (r *reader) fitsHandshake(p pair, s Site, what string) {
 	if audit && (s.Stealth || len(s.TCP) > 0) {
 		r.fail(p.at, "drop mode: audit", "%s turns people away in the handshake, so audit mode cannot let them in", what)
 	}
+	if len(s.TCP) > 0 && len(s.Limits) > 0 {
+		r.fail(p.at, "drop limits", "%s has limits, which count requests", what)
+	}
 	if len(s.TCP) > 0 && s.CORS != nil {
 		r.fail(p.at, "drop cors", "%s has cors, which is for HTTP", what)
 	}

@@ -74,9 +74,12 @@ func (r *reader) route(n ast.Node, s *Site, what string) {
 	keys["match"] = func(n ast.Node) { matched, one.at = true, at(n); one.Match = r.pattern(n) }
 	r.section(n, label, keys)
 	switch {
+	case !matched && len(one.Limits) > 0:
+		r.fail(one.at, "write them under the site, whose limits count all of it", "%s has limits in the route for everything else", what)
 	case !matched && s.hasRest:
 		r.fail(one.at, "give it a match, or drop one of the two", "%s has a rule for everything else already", what)
 	case !matched || one.Match.IsEverything() && !s.hasRest:
+		one.Limits = s.Limits
 		s.hasRest, s.List, s.Policy = true, one.List, one.Policy
 	case one.Match.IsEverything():
 		r.fail(one.at, "drop one of the two", "%s has a rule for everything else already, and %q is for the same", what, one.Match)
@@ -88,11 +91,12 @@ func (r *reader) route(n ast.Node, s *Site, what string) {
 // policyKeys are the keys that a site and a route have in common.
 func (r *reader) policyKeys(l *rule.List, p *gateway.Policy, m mentions) map[string]func(ast.Node) {
 	return map[string]func(ast.Node){
-		"allow": func(n ast.Node) { l.Allow = r.terms(n, "allow", m) },
-		"deny":  func(n ast.Node) { l.Deny = r.terms(n, "deny", m) },
-		"when":  func(n ast.Node) { r.condition(n, &p.When) },
-		"mode":  r.word("mode", func(s string) error { return parseMode(s, &p.Audit) }),
-		"cors":  func(n ast.Node) { r.cors(n, &p.CORS) },
+		"allow":  func(n ast.Node) { l.Allow = r.terms(n, "allow", m) },
+		"deny":   func(n ast.Node) { l.Deny = r.terms(n, "deny", m) },
+		"when":   func(n ast.Node) { r.condition(n, &p.When) },
+		"mode":   r.word("mode", func(s string) error { return parseMode(s, &p.Audit) }),
+		"limits": func(n ast.Node) { r.limits(n, &p.Limits) },
+		"cors":   func(n ast.Node) { r.cors(n, &p.CORS) },
 	}
 }
 

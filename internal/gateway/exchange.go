@@ -26,6 +26,7 @@ type exchange struct {
 	client  Client
 	errand  errand
 	way     *way // nil until it is known
+	holds   []hold
 
 	status    int // 0 until the answer began
 	bytes     int64
@@ -80,6 +81,7 @@ func (x *exchange) known() bool {
 func (x *exchange) end() {
 	p := recover()
 	x.conn.lay(&x.errand)
+	x.release()
 	if p != nil && p != http.ErrAbortHandler {
 		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {

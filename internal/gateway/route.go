@@ -16,6 +16,9 @@ type Policy struct {
 	// CORS says which pages of other origins may use it; nil leaves that to
 	// what is behind.
 	CORS *CORS
+	// Limits bound how much one party may use: a site's all of it, a route's
+	// what the route is for.
+	Limits []Limit
 }
 
 // A Route is a part of a site with rules of its own, in place of the site's.
@@ -35,6 +38,8 @@ type way struct {
 	// What follows from list.
 	strangers bool // they could pass, wherever they are
 	networks  bool // it asks where somebody is
+	// own are the limiters of Policy.Limits, limiters all that count here.
+	own, limiters []*limiter
 }
 
 func newWay(match string, list rule.List, p Policy, stealthy bool) *way {

@@ -73,6 +73,15 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		g.crowd.know(x.conn)
 		x.greet()
 	}
+	if len(x.way.limiters) > 0 {
+		if code, detail := x.limit(); x.way.spares(code) {
+			x.Header().Del("Retry-After")
+			x.wouldRefuse(r, code, detail)
+		} else if code != "" {
+			x.refuse(r, code, detail)
+			return
+		}
+	}
 	if d.tcp() {
 		x.refuse(r, refusal.NotHTTP, "a client that speaks HTTP, on a tcp site")
 		return

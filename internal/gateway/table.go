@@ -103,6 +103,13 @@ func (g *Gateway) enter(next *table, d *door, host string, old *table) error {
 	if d.ways, err = newWays(d.site); err != nil {
 		return err
 	}
+	if !d.public {
+		var before *door
+		if old != nil {
+			before = old.doors[canonical]
+		}
+		d.limit(d.site, before)
+	}
 	d.served = g.metrics.requestsOf(canonical)
 	d.tls = g.inherit(d, old)
 	if d.tls == nil {

@@ -133,6 +133,12 @@ var catalogue = []Info{
 		OperatorRemedy: "The log line quotes the condition, which stands under 'when:' in postern.yaml. What keeps it from being answered, such as a header field that was not sent, counts as no.",
 	},
 	{
+		Code: RateLimited, Status: http.StatusTooManyRequests, Title: "Too many requests",
+		Sentence:       "More was asked for in a short time than one visitor may have.",
+		VisitorRemedy:  "Wait a little and try again.",
+		OperatorRemedy: "The log line says which limit was met, and by whom. It stands under 'limits:' in postern.yaml.",
+	},
+	{
 		Code: OriginNotAllowed, Status: http.StatusForbidden, Title: "Not from that page",
 		Sentence:       "A page of another site asked to use this one, and it is not among those that may.",
 		VisitorRemedy:  "Tell the person who runs the page that you came from.",

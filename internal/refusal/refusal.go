@@ -39,6 +39,7 @@ const (
 	NoIdentity         Code = "no-identity"
 	NotOnList          Code = "not-on-list"
 	Condition          Code = "condition"
+	RateLimited        Code = "rate-limited"
 	OriginNotAllowed   Code = "origin-not-allowed"
 	NotHTTP            Code = "not-http"
 	PlainHTTP          Code = "plain-http"
