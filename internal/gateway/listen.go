@@ -84,7 +84,6 @@ func (g *Gateway) newServer() *http.Server {
 			}
 			return ctx
 		},
-		ConnState:                    seated,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is judged like the rest
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          g.limits.Streams,

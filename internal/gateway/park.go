@@ -49,7 +49,7 @@ func (c *conn) watchable() bool {
 	return ok && canPark && len(c.early) == 0
 }
 
-// seated is the HTTP server's ConnState.
+// seated notes what the HTTP server says of a connection (its ConnState).
 func seated(nc net.Conn, state http.ConnState) {
 	if s, ok := nc.(*seat); ok {
 		s.idle = state == http.StateIdle

@@ -23,13 +23,25 @@ const (
 
 // follow is http.Server.ConnState.
 func (l *listener) follow(nc net.Conn, state http.ConnState) {
-	t, ok := nc.(*tls.Conn)
-	if !ok || state != http.StateActive {
+	seated(nc, state)
+	if state != http.StateActive {
 		return
 	}
-	if c, ok := t.NetConn().(*conn); ok && c.bell.Load() == nil {
+	if c := below(nc); c != nil && c.bell.Load() == nil {
 		c.unread.Store(int32(headRead))
 	}
+}
+
+// below returns the connection below what the HTTP server was given, or nil.
+func below(nc net.Conn) *conn {
+	switch nc := nc.(type) {
+	case *seat:
+		return nc.c
+	case *tls.Conn:
+		c, _ := nc.NetConn().(*conn)
+		return c
+	}
+	return nil
 }
 
 // taken notes that a request has reached the gateway.
