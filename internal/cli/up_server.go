@@ -84,7 +84,7 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, Certificate: clientCertificate, Now: a.Now, RenewURLs: s.renewURLs, Log: log,
 	})
 	s.gateway, err = gateway.New(gateway.Options{
-		Roster: house.Roster, Certificate: s.certificate, Renew: renew, Assert: s.assert, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
+		Roster: house.Roster, Certificate: s.certificate, Own: s.ownCertificate, Renew: renew, Assert: s.assert, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ const servedFolder = "served"
 type sites struct {
 	behind  map[string]behind // by the site's key
 	keepers map[string]keeper // by host
+	shown   map[string]shown  // by host: in place of our own, to those who do not verify by our root
 }
 
 // behind is what stands behind a site.
@@ -47,7 +48,7 @@ type keeper struct {
 // newSites prepares everything that conf names. On an error it leaves no
 // trace, and old stays as it is.
 func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (*sites, error) {
-	next := &sites{behind: map[string]behind{}, keepers: map[string]keeper{}}
+	next := &sites{behind: map[string]behind{}, keepers: map[string]keeper{}, shown: map[string]shown{}}
 	if err := s.fill(ctx, conf, next, old); err != nil {
 		next.dropUnless(old)
 		return nil, err
@@ -58,6 +59,9 @@ func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (
 func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites) (err error) {
 	for _, site := range conf.Sites {
 		target := site.Key()
+		if _, ok := next.behind[target]; ok {
+			continue // of another site, too
+		}
 		if kept, ok := old.behind[target]; ok {
 			next.behind[target] = kept
 			continue
@@ -75,7 +79,7 @@ func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites)
 			return fmt.Errorf("server certificate for %s: %w", host, err)
 		}
 	}
-	return nil
+	return s.fillShown(conf, next, old)
 }
 
 // dropUnless closes what kept does not hold.
@@ -83,6 +87,11 @@ func (n *sites) dropUnless(kept *sites) {
 	for target, b := range n.behind {
 		if _, ok := kept.behind[target]; !ok && b.close != nil {
 			b.close()
+		}
+	}
+	for host, c := range n.shown {
+		if c.stop != nil && kept.shown[host].from != c.from {
+			c.stop()
 		}
 	}
 	for host, k := range n.keepers {
@@ -167,8 +176,8 @@ func serverName(host string) (identity.Name, error) {
 	return identity.ParseName(authority.SitesName + "/" + strings.ReplaceAll(host, ":", "-"))
 }
 
-// certificate returns the certificate of a canonical host.
-func (s *server) certificate(host string) (*tls.Certificate, error) {
+// ownCertificate returns our own authority's certificate of a canonical host.
+func (s *server) ownCertificate(host string) (*tls.Certificate, error) {
 	now := s.sites.Load()
 	if now == nil {
 		return nil, errors.New("no site is open yet")
@@ -185,6 +194,11 @@ func (n *sites) certificateUntil() time.Time {
 	var first time.Time
 	for _, k := range n.keepers {
 		if c := k.Get(); c != nil && c.Leaf != nil && (first.IsZero() || c.Leaf.NotAfter.Before(first)) {
+			first = c.Leaf.NotAfter
+		}
+	}
+	for _, f := range n.shown {
+		if c := f.get(); c != nil && c.Leaf != nil && (first.IsZero() || c.Leaf.NotAfter.Before(first)) {
 			first = c.Leaf.NotAfter
 		}
 	}

@@ -71,6 +71,8 @@ type Public struct {
 	// URL is the address that others reach HTTP at, when it is not the host at
 	// the port of HTTP; "" when it is.
 	URL string
+	// Certificate is what Host shows to clients.
+	Certificate ServerCertificate
 }
 
 // PlainURL returns the address that is printed into certificates, for lists,
@@ -95,15 +97,16 @@ type Log struct {
 // of Static, Proxy and TCP is set. The zero List lets nobody in. List is for
 // what no route matches.
 type Site struct {
-	Host     string         // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
-	Static   string         // an absolute path to an existing folder
-	Proxy    []string       // http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH
-	TCP      []string       // HOST:PORT or unix:/PATH
-	Upstream Upstream       // how Proxy or TCP is reached
-	Identity []gateway.Form // how the application is told who asks, beside the usual fields
-	StartTLS string         // "postgres" or "", which has TLS come first
-	List     rule.List
-	Routes   []Route
+	Host        string            // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
+	Static      string            // an absolute path to an existing folder
+	Proxy       []string          // http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH
+	TCP         []string          // HOST:PORT or unix:/PATH
+	Upstream    Upstream          // how Proxy or TCP is reached
+	Certificate ServerCertificate // what it shows to clients
+	Identity    []gateway.Form    // how the application is told who asks, beside the usual fields
+	StartTLS    string            // "postgres" or "", which has TLS come first
+	List        rule.List
+	Routes      []Route
 	gateway.Policy
 	// RefusalDetail is how much is told to those who are turned away.
 	RefusalDetail gateway.Frankness

@@ -99,10 +99,11 @@ func (r *reader) listen(n ast.Node, c *Config) {
 func (r *reader) public(n ast.Node) Public {
 	var p Public
 	r.section(n, "public", map[string]func(ast.Node){
-		"host":   r.word("host", func(s string) (err error) { p.Host, err = ParseHost(s); return err }),
-		"listen": r.word("listen", func(s string) (err error) { p.Listen, err = ParseAddress(s); return err }),
-		"http":   r.word("http", func(s string) (err error) { p.HTTP, err = ParseAddress(s); return err }),
-		"url":    r.word("url", func(s string) (err error) { p.URL, err = parsePlainURL(s); return err }),
+		"host":        r.word("host", func(s string) (err error) { p.Host, err = ParseHost(s); return err }),
+		"listen":      r.word("listen", func(s string) (err error) { p.Listen, err = ParseAddress(s); return err }),
+		"http":        r.word("http", func(s string) (err error) { p.HTTP, err = ParseAddress(s); return err }),
+		"certificate": func(n ast.Node) { r.serverCertificate(n, &p.Certificate) },
+		"url":         r.word("url", func(s string) (err error) { p.URL, err = parsePlainURL(s); return err }),
 	})
 	if len(r.pairs(n, "public")) == 0 {
 		r.fail(at(n), "give it a host of its own or a listen address, or leave public out", "public: empty")

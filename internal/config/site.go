@@ -50,15 +50,16 @@ func (r *reader) site(p pair) Site {
 		keys[name] = func(n ast.Node) { s.hasRest = true; read(n) }
 	}
 	maps.Copy(keys, map[string]func(ast.Node){
-		"static":   r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
-		"proxy":    r.targets("proxy", &s.Proxy, parseProxy),
-		"tcp":      r.targets("tcp", &s.TCP, parseTCP),
-		"upstream": func(n ast.Node) { r.upstream(n, &s.Upstream) },
-		"starttls": r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
-		"identity": func(n ast.Node) { s.Identity = r.forms(n) },
-		"stealth":  r.boolean("stealth", &s.Stealth),
-		"tls_min":  r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
-		"routes":   func(n ast.Node) { routes = n },
+		"static":      r.word("static", func(v string) (err error) { s.Static, err = parseStatic(v, r.base); return err }),
+		"proxy":       r.targets("proxy", &s.Proxy, parseProxy),
+		"tcp":         r.targets("tcp", &s.TCP, parseTCP),
+		"upstream":    func(n ast.Node) { r.upstream(n, &s.Upstream) },
+		"starttls":    r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
+		"certificate": func(n ast.Node) { r.serverCertificate(n, &s.Certificate) },
+		"identity":    func(n ast.Node) { s.Identity = r.forms(n) },
+		"stealth":     r.boolean("stealth", &s.Stealth),
+		"tls_min":     r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
+		"routes":      func(n ast.Node) { routes = n },
 	})
 	keys["refusal_detail"] = r.word("refusal_detail", func(v string) (err error) { s.RefusalDetail, err = parseRefusalDetail(v); return err })
 	r.section(p.value, what, keys)

@@ -37,6 +37,9 @@ type Options struct {
 	// Certificate returns the server certificate for a canonical host name or
 	// IP address. It is called in every full handshake and must be quick.
 	Certificate func(host string) (*tls.Certificate, error)
+	// Own is Certificate for clients that verify by our own root and say so: see
+	// chain.OwnProtocol. Nil is Certificate.
+	Own func(host string) (*tls.Certificate, error)
 	// Renew answers /.postern/renew on every site. It is called only for a
 	// good certificate, whatever the site's list says; ClientOf tells whose.
 	Renew http.Handler

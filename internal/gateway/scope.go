@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -63,7 +65,11 @@ func (g *Gateway) serverCertificate(hello *tls.ClientHelloInfo) (*tls.Certificat
 	if !ok || c.host == "" {
 		return nil, nil // unrecognized_name
 	}
-	cert, err := g.options.Certificate(c.host)
+	certificate := g.options.Certificate
+	if g.options.Own != nil && slices.Contains(hello.SupportedProtos, chain.OwnProtocol) {
+		certificate = g.options.Own
+	}
+	cert, err := certificate(c.host)
 	if err == nil && cert == nil {
 		err = errors.New("there is none")
 	}

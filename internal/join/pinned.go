@@ -138,6 +138,7 @@ func (c *client) http(verify func(tls.ConnectionState) error) *http.Client {
 // bounded returns an HTTP client with a limit on every phase. It follows no
 // redirection, which would carry the code or the request to somebody else.
 func bounded(c *tls.Config) *http.Client {
+	c.NextProtos = []string{chain.OwnProtocol, "http/1.1"} // by our root, whatever browsers are shown
 	return &http.Client{
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
