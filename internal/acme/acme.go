@@ -80,6 +80,7 @@ type Server struct {
 	profiles  atomic.Pointer[map[string]*served]
 	routes    *http.ServeMux
 	limits    limits
+	known     known
 
 	mu      sync.Mutex // guards flights and closed
 	flights map[string]*flight

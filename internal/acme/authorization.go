@@ -142,6 +142,9 @@ func (s *Server) respond(c *call, a kept[authority.ACMEAuthorization], i int) (k
 	defer patience.Stop()
 	select {
 	case <-f.done:
+		if f.read.Doc.Status != statusPending {
+			return f.read, nil
+		}
 	case <-patience.C:
 		f.slow(c.Context())
 	case <-c.Context().Done():

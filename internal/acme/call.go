@@ -153,17 +153,26 @@ func (c *call) findAccount() error {
 	if !ok || id == "" || strings.Contains(id, "/") {
 		return problem(malformed, "the kid is not the URL of an account here")
 	}
-	a, err := load[authority.ACMEAccount](c.Context(), c.s, authority.ACMEKindAccount, id)
-	if isNotFound(err) || err == nil && a.Doc.Profile != c.profile.Name {
+	a, remembered := c.s.known.get(id, c.s.now())
+	if !remembered {
+		var err error
+		a.record, err = load[authority.ACMEAccount](c.Context(), c.s, authority.ACMEKindAccount, id)
+		if isNotFound(err) {
+			return problem(accountDoesNotExist, "there is no such account")
+		}
+		if err != nil {
+			return fault(err)
+		}
+		if err := a.key.UnmarshalJSON(a.record.Doc.Key); err != nil {
+			return fault(fmt.Errorf("key of ACME account %s: %w", id, err))
+		}
+		a.until = c.s.now().Add(knownTime)
+		c.s.known.put(id, a)
+	}
+	if a.record.Doc.Profile != c.profile.Name {
 		return problem(accountDoesNotExist, "there is no such account")
 	}
-	if err != nil {
-		return fault(err)
-	}
-	c.account = &account{ACMEAccount: a.Doc, record: a}
-	if err := c.key.UnmarshalJSON(a.Doc.Key); err != nil {
-		return fault(fmt.Errorf("key of ACME account %s: %w", id, err))
-	}
+	c.account, c.key = &account{ACMEAccount: a.record.Doc, record: a.record}, a.key
 	return nil
 }
 

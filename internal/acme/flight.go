@@ -24,6 +24,10 @@ type flight struct {
 	kind    string // of the challenge
 	key     jws.Key
 	done    chan struct{} // closed when the outcome is kept
+
+	// read is the authorization as it was read, and after done as it was
+	// kept.
+	read kept[authority.ACMEAuthorization]
 }
 
 // take begins a validation, or returns the one that is under way.
@@ -36,7 +40,7 @@ func (s *Server) take(c *call, a kept[authority.ACMEAuthorization], i int) (*fli
 	if s.closed || len(s.flights) >= maxFlights {
 		return nil, problem(rateLimited, "too many validations are under way").after(5 * time.Second)
 	}
-	f := &flight{s: s, profile: c.profile, id: a.Doc.ID, kind: a.Doc.Challenges[i].Type, key: c.key, done: make(chan struct{})}
+	f := &flight{s: s, profile: c.profile, id: a.Doc.ID, kind: a.Doc.Challenges[i].Type, key: c.key, done: make(chan struct{}), read: a}
 	s.flights[f.id] = f
 	s.work.Go(func() {
 		defer func() {
@@ -48,7 +52,7 @@ func (s *Server) take(c *call, a kept[authority.ACMEAuthorization], i int) (*fli
 		select {
 		case s.slots <- struct{}{}:
 			defer func() { <-s.slots }()
-			f.run(s.life, a.Doc, a.Doc.Challenges[i].Token)
+			f.run(s.life, a.Doc.Challenges[i].Token)
 		case <-s.life.Done():
 		}
 	})
@@ -57,8 +61,8 @@ func (s *Server) take(c *call, a kept[authority.ACMEAuthorization], i int) (*fli
 
 // run validates, again if need be (RFC 8555 section 8.2), and keeps the
 // outcome. A server that stops leaves things as they were.
-func (f *flight) run(ctx context.Context, a authority.ACMEAuthorization, token string) {
-	q := query{kind: f.kind, host: a.Identifier, wildcard: a.Wildcard, token: token, key: f.key}
+func (f *flight) run(ctx context.Context, token string) {
+	q := query{kind: f.kind, host: f.read.Doc.Identifier, token: token, key: f.key}
 	var attempts []authority.ACMEAttempt
 	for n := 0; ; n++ {
 		tries, cancel := context.WithTimeout(ctx, attemptTime)
@@ -104,24 +108,35 @@ func (f *flight) challenge(a *authority.ACMEAuthorization) *authority.ACMEChalle
 	return &a.Challenges[slices.IndexFunc(a.Challenges, func(ch authority.ACMEChallenge) bool { return ch.Type == f.kind })]
 }
 
-// land keeps the outcome.
+// land keeps the outcome: on the record as it was read first, and if somebody
+// has changed that since, as it is now.
 func (f *flight) land(ctx context.Context, v verdict, attempts []authority.ACMEAttempt) {
 	for range 5 {
-		k, err := load[authority.ACMEAuthorization](ctx, f.s, authority.ACMEKindAuthorization, f.id)
-		if err == nil && k.Doc.Status == statusPending {
-			err = f.keep(ctx, k, v, attempts)
+		var err error
+		if f.read.Doc.Status == statusPending {
+			err = f.keep(ctx, v, attempts)
 		}
 		if err == nil {
 			return
 		}
-		if !conflicted(err) {
+		if conflicted(err) {
+			f.read, err = load[authority.ACMEAuthorization](ctx, f.s, authority.ACMEKindAuthorization, f.id)
+		}
+		if err != nil {
 			f.s.log.Error("outcome of a validation not kept: the client has to ask again", "authorization", f.id, "err", err)
 			return
 		}
 	}
 }
 
-func (f *flight) keep(ctx context.Context, k kept[authority.ACMEAuthorization], v verdict, attempts []authority.ACMEAttempt) error {
+func (f *flight) keep(ctx context.Context, v verdict, attempts []authority.ACMEAttempt) (err error) {
+	k := f.read
+	k.Doc.Challenges = slices.Clone(k.Doc.Challenges)
+	defer func() {
+		if err == nil {
+			f.read = k
+		}
+	}()
 	ch := f.challenge(&k.Doc)
 	ch.Attempts, ch.Error = attempts, nil
 	host := k.Doc.Identifier.Value

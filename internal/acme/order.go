@@ -273,9 +273,6 @@ func (s *Server) finalize(c *call) error {
 	if c.asGet() {
 		return problem(malformed, "a payload with the csr is missing")
 	}
-	if err := checkCSR(c, o.Doc); err != nil {
-		return err
-	}
 	q := authority.ACMEIssueRequest{ACMEProof: c.proof(), Order: o.Doc.ID, Hosts: o.Doc.Identifiers, Evidence: evidence}
 	if o.Doc.Replaces != "" {
 		if _, q.Replaces, err = parseCertID(o.Doc.Replaces); err != nil {
@@ -291,23 +288,6 @@ func (s *Server) finalize(c *call) error {
 	}
 	c.w.Header().Set("Location", c.url("order", o.Doc.ID))
 	return c.answer(http.StatusOK, c.orderObject(o.Doc, statusValid))
-}
-
-// checkCSR tells the client what is wrong with its certificate request; the
-// authority looks at it again.
-func checkCSR(c *call, o authority.ACMEOrder) error {
-	var hosts []permit.Host
-	for _, id := range o.Identifiers {
-		h, err := permit.ParseHost(id.Type, id.Value)
-		if err != nil {
-			return fault(err)
-		}
-		hosts = append(hosts, h)
-	}
-	if _, err := authority.ParseACMECSR(c.message.Payload, hosts, c.key); err != nil {
-		return problem(badCSR, "%s", err)
-	}
-	return nil
 }
 
 // fulfil keeps what the order got. The certificate is in the ledger by then:

@@ -111,6 +111,9 @@ func (s *Server) writeAll(ctx context.Context, all ...recordable) error {
 			return fault(err)
 		}
 		records[i] = r
+		if r.Kind == authority.ACMEKindAccount {
+			defer s.known.drop(r.ID) // whatever comes of it
+		}
 	}
 	if err := s.authority.WriteACMERecords(ctx, records...); err != nil {
 		return fault(err)

@@ -13,11 +13,10 @@ import (
 
 // A query is what one validation has to find out.
 type query struct {
-	kind     string
-	host     authority.ACMEIdentifier
-	wildcard bool
-	token    string
-	key      jws.Key
+	kind  string
+	host  authority.ACMEIdentifier // without a wildcard
+	token string
+	key   jws.Key
 }
 
 // A verdict is what one validation has found out. Without a problem the host

@@ -23,9 +23,6 @@ func (s *Service) IssueACME(ctx context.Context, r ACMEIssueRequest) (Issued, er
 	if err != nil {
 		return Issued{}, err
 	}
-	if again, err := s.issuedACME(ctx, r, want.spki); err != nil || again != nil {
-		return deref(again), err
-	}
 	if want.from, err = s.predecessor(ctx, r.Replaces); err != nil {
 		return Issued{}, err
 	}
@@ -43,21 +40,12 @@ func (s *Service) IssueACME(ctx context.Context, r ACMEIssueRequest) (Issued, er
 		return tx.Append(ledger.ACMECertificateIssued{Order: r.Order, Account: r.Account, TBS: d.body.TBS})
 	})
 	if errors.Is(err, store.ErrSpent) { // another finalize of this order came first
-		if again, err := s.issuedACME(ctx, r, want.spki); err != nil || again != nil {
-			return deref(again), err
-		}
+		return s.issuedACME(ctx, r, want.spki)
 	}
 	if err != nil {
 		return Issued{}, err
 	}
 	return s.finish(ctx, d)
-}
-
-func deref(i *Issued) Issued {
-	if i == nil {
-		return Issued{}
-	}
-	return *i
 }
 
 // decideACME judges everything in a request but what the store knows.
@@ -144,28 +132,25 @@ func (s *Service) stillACME(ctx context.Context, tx *store.Tx, r ACMEIssueReques
 	return nil
 }
 
-// issuedACME returns what the order got already, nil for nothing. Another
-// account or key than the one it was for is an error.
-func (s *Service) issuedACME(ctx context.Context, r ACMEIssueRequest, spki []byte) (*Issued, error) {
+// issuedACME returns what the order got already. Another account or key than
+// the one it was for is an error.
+func (s *Service) issuedACME(ctx context.Context, r ACMEIssueRequest, spki []byte) (Issued, error) {
 	row, err := s.store.ACMECertificate(ctx, r.Order)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	issued, err := s.recorded(ctx, row.TBS)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	leaf, err := x509.ParseCertificate(issued.Chain[0])
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	if row.Account != r.Account || sha256.Sum256(leaf.RawSubjectPublicKeyInfo) != sha256.Sum256(spki) {
-		return nil, refuse(CodeSpent, "make a new order", "this order has its certificate, for another key")
+		return Issued{}, refuse(CodeSpent, "make a new order", "this order has its certificate, for another key")
 	}
-	return &issued, nil
+	return issued, nil
 }
 
 // predecessor returns the certificate that the new one is linked to. One that
