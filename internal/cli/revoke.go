@@ -61,7 +61,7 @@ func (a *app) revoke(ctx context.Context, word string, why ledger.Reason) error 
 		return unknown(ctx, auth, word, err)
 	}
 	return a.show(r, func(w io.Writer) {
-		if len(r.Certificates) == 0 && r.Invites == 0 {
+		if len(r.Certificates) == 0 && r.Invites == 0 && r.ACMEKeys == 0 {
 			say(w, "%s had no certificate that was still good.", word)
 			return
 		}
@@ -71,6 +71,9 @@ func (a *app) revoke(ctx context.Context, word string, why ledger.Reason) error 
 		}
 		if r.Invites > 0 {
 			say(w, "Cancelled %s.", count(r.Invites, "open invitation"))
+		}
+		if r.ACMEKeys > 0 {
+			say(w, "Ended %s.", count(r.ACMEKeys, "ACME account"))
 		}
 	})
 }
