@@ -210,7 +210,7 @@ func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway
 	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, JoinURL: d.publicURL(conf) + "/join"}
 	for _, site := range conf.Sites {
 		c.Sites = append(c.Sites, gateway.Site{
-			Host: site.Host, Stealth: site.Stealth, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy,
+			Host: site.Host, Stealth: site.Stealth, NeverAsks: site.NeverAsks, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy,
 			Handler: now.behind[site.Key()].handler, Tunnel: now.behind[site.Key()].tunnel, StartTLS: site.StartTLS, Identity: site.Identity,
 			Frankness: site.RefusalDetail,
 		})

@@ -111,6 +111,7 @@ type Site struct {
 	// RefusalDetail is how much is told to those who are turned away.
 	RefusalDetail gateway.Frankness
 	Stealth       bool
+	NeverAsks     bool   // mode: off
 	MinVersion    uint16 // tls.VersionTLS13 unless the site says otherwise
 
 	at    position
@@ -187,6 +188,9 @@ func (c Config) Warnings() []Warning {
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s allows strangers, but stealth turns them away in the handshake", s.Host), "drop one of the two")
 		case s.List.AdmitsStrangers():
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("site %s is open to strangers: anybody on the network can read it", s.Host), "")
+		}
+		if why := s.modeWarning(); why != "" {
+			all.add(c.File, c.lines, s.at, why, "write allow: [strangers], or mode: ask")
 		}
 		s.routeWarnings(&all, c)
 	}

@@ -147,6 +147,9 @@ func TestWhatIsWrongHasAPlace(t *testing.T) {
 		"the same address twice":           {"listen: [\":1\", \":1\"]\n", `1:16: listen: :1 is written twice`, ""},
 		"no listen address":                {"listen: []\n", `1:9: listen: no address`, ""},
 		"a bad trust domain":               {"trust_domain: Example.com\n", `1:15: trust_domain: `, ""},
+		"a mode that does not exist":       {"sites:\n  a.example: {static: public, mode: stealthy}\n", `2:37: mode: "stealthy" is no mode: did you mean "stealth"?`, ""},
+		"mode and stealth at once":         {"sites:\n  a.example: {static: public, mode: ask, stealth: true}\n", `2:3: site a.example has both mode and stealth`, "drop stealth"},
+		"a tcp site that asks for nothing": {"sites:\n  a.example: {tcp: \"127.0.0.1:1\", mode: \"off\"}\n", `2:3: site a.example has mode: off`, "drop mode"},
 		"a word for a boolean":             {"sites:\n  a.example: {static: public, stealth: yes}\n", `2:40: stealth: neither true nor false`, "write true or false"},
 		"an old TLS version":               {"sites:\n  a.example: {static: public, tls_min: 1.1}\n", `2:40: tls_min: "1.1" is not served`, ""},
 		"an unknown kind of key":           {"issuers: {key: dsa}\n", `1:16: key: "dsa"`, ""},
@@ -209,6 +212,7 @@ func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 		"a missing list is nobody":      {"sites:\n  a.example: {static: public}\n", "2:3: site a.example lets nobody in"},
 		"an empty value is nobody":      {"sites:\n  a.example: {static: public, allow: }\n", "2:3: site a.example lets nobody in"},
 		"strangers":                     {"sites:\n  a.example: {static: public, allow: [strangers]}\n", "2:3: site a.example is open to strangers"},
+		"mode off and a list of names":  {"sites:\n  a.example: {static: public, mode: off, allow: [ben]}\n", "2:3: site a.example lets nobody in: mode: off"},
 		"strangers and stealth at once": {"sites:\n  a.example: {static: public, stealth: true, allow: [strangers]}\n", "2:3: site a.example allows strangers, but stealth"},
 		"no site":                       {"", "no site"},
 	} {

@@ -60,6 +60,7 @@ func (r *reader) site(p pair) Site {
 		"stealth":     r.boolean("stealth", &s.Stealth),
 		"tls_min":     r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 		"routes":      func(n ast.Node) { routes = n },
+		"mode":        r.mode(&s),
 	})
 	keys["refusal_detail"] = r.word("refusal_detail", func(v string) (err error) { s.RefusalDetail, err = parseRefusalDetail(v); return err })
 	r.section(p.value, what, keys)
@@ -69,6 +70,7 @@ func (r *reader) site(p pair) Site {
 	r.fitsHandshake(p, s, what)
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
+	r.fitsMode(p, s, what)
 	r.fitsUpstream(p, s, what)
 	return s
 }

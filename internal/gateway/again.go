@@ -122,5 +122,5 @@ func (g *Gateway) answerAgain(x *exchange, r *http.Request) {
 
 // offersAgain reports whether a refused visitor may be asked once more.
 func (x *exchange) offersAgain(code refusal.Code) bool {
-	return code == refusal.NoCertificate && !x.conn.public && !strings.HasPrefix(x.path, reservedPath)
+	return code == refusal.NoCertificate && !x.conn.public && (x.door == nil || !x.door.site.NeverAsks) && !strings.HasPrefix(x.path, reservedPath)
 }

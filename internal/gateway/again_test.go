@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -81,4 +82,37 @@ func postAgain(t *testing.T, h *house, d *device, origin string) int {
 	}
 	response.Body.Close()
 	return response.StatusCode
+}
+
+// A site that never asks has no request for a certificate in its handshake,
+// lets in strangers where its list does, and offers nothing that cannot work.
+func TestASiteThatNeverAsks(t *testing.T) {
+	w := newWorld(t)
+	h := w.open(Options{}, Site{Host: "s.example.com", NeverAsks: true, List: allow(t, "strangers"), Handler: whoami},
+		Site{Host: "shut.example.com", NeverAsks: true, List: allow(t, "ben"), Handler: whoami})
+	ben := w.enrol("ben")
+	for _, host := range []string{"s.example.com", "shut.example.com"} {
+		config := w.clientTLS(ben, host)
+		asked, get := false, config.GetClientCertificate
+		config.GetClientCertificate = func(i *tls.CertificateRequestInfo) (*tls.Certificate, error) { asked = true; return get(i) }
+		r, err := http.NewRequest(http.MethodGet, "https://"+host+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/html")
+		response, err := client(t, h.addr, config).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := read(t, response)
+		if asked {
+			t.Errorf("%s asks for a certificate", host)
+		}
+		if open := strings.HasSuffix(text, "hello "); open != (host == "s.example.com") {
+			t.Errorf("%s answers %q", host, text)
+		}
+		if strings.Contains(text, `id="again"`) {
+			t.Errorf("%s offers to ask again", host)
+		}
+	}
 }

@@ -88,6 +88,9 @@ type Site struct {
 	Frankness Frankness
 	// Stealth refuses in the handshake instead of showing a page.
 	Stealth bool
+	// NeverAsks leaves out the request for a certificate: everybody is a
+	// stranger here.
+	NeverAsks bool
 	// MinVersion is tls.VersionTLS13 when zero.
 	MinVersion uint16
 	// List says who may pass where no route matches. The zero List lets nobody

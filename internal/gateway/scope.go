@@ -26,7 +26,7 @@ var modern = []uint16{
 func (g *Gateway) tlsOf(d *door) *tls.Config {
 	c := g.plainTLS()
 	c.MinVersion = d.version()
-	if d.public {
+	if d.public || d.site.NeverAsks && !d.stealthy() {
 		return c
 	}
 	// Nothing but the hints in the certificate request comes of ClientCAs,
@@ -112,7 +112,7 @@ func (l *listener) doorFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		return config, nil
 	case d.tcp():
 		return d.tunnelTLS(hello), nil
-	case !d.public && !d.stealthy() && l.g.again.armed(c.RemoteAddr(), d.host, l.g.now()):
+	case !d.public && !d.stealthy() && !d.site.NeverAsks && l.g.again.armed(c.RemoteAddr(), d.host, l.g.now()):
 		c.again = true
 		return l.g.onceMoreTLS(d), nil
 	}

@@ -126,7 +126,7 @@ func (g *Gateway) inherit(d *door, old *table) *tls.Config {
 		return nil
 	}
 	o := old.doors[d.host]
-	if o == nil || o.public != d.public || o.stealthy() != d.stealthy() || o.version() != d.version() ||
+	if o == nil || o.public != d.public || o.stealthy() != d.stealthy() || o.site.NeverAsks != d.site.NeverAsks || o.version() != d.version() ||
 		o.trust != d.trust {
 		return nil
 	}
