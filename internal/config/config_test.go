@@ -212,7 +212,7 @@ func TestWhatIsHardlyMeantIsSaid(t *testing.T) {
 		"a missing list is nobody":      {"sites:\n  a.example: {static: public}\n", "2:3: site a.example lets nobody in"},
 		"an empty value is nobody":      {"sites:\n  a.example: {static: public, allow: }\n", "2:3: site a.example lets nobody in"},
 		"strangers":                     {"sites:\n  a.example: {static: public, allow: [strangers]}\n", "2:3: site a.example is open to strangers"},
-		"mode off and a list of names":  {"sites:\n  a.example: {static: public, mode: off, allow: [ben]}\n", "2:3: site a.example lets nobody in: mode: off"},
+		"mode off and a list of names":  {"sites:\n  a.example: {static: public, mode: off, allow: [ben]}\n", "2:3: site a.example turns everybody away: mode: off"},
 		"strangers and stealth at once": {"sites:\n  a.example: {static: public, stealth: true, allow: [strangers]}\n", "2:3: site a.example allows strangers, but stealth"},
 		"no site":                       {"", "no site"},
 	} {

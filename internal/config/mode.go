@@ -58,5 +58,5 @@ func (s Site) modeWarning() string {
 	if !s.NeverAsks || s.List.AdmitsStrangers() || s.List.UsesNetworks() || len(s.Routes) > 0 || len(s.List.Allow) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("site %s lets nobody in: mode: off asks nobody for a certificate, and its list lets in nobody without one", s.Host)
+	return fmt.Sprintf("site %s turns everybody away: mode: off asks nobody for a certificate, and its list lets in nobody without one", s.Host)
 }
