@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"iter"
 	"slices"
 	"time"
 
@@ -91,53 +90,12 @@ func (s *Service) memberships(ctx context.Context) (map[identity.Name][]identity
 	return groups, nil
 }
 
-// Certificates returns the certificates that fit f, newest first.
-func (s *Service) Certificates(ctx context.Context, f CertificateFilter) ([]Certificate, error) {
-	switch f.Status {
-	case "", StatusGood, StatusRevoked, StatusExpired, StatusSuspended:
-	default:
-		return nil, refuse(CodeBadRequest, "use good, revoked, expired or suspended", "%q is no status of a certificate", f.Status)
-	}
-	if f.Limit <= 0 {
-		f.Limit = defaultLimit
-	}
-	want := store.Filter{Name: f.Name, Serial: f.Serial, Unrevoked: f.Status != "" && f.Status != StatusRevoked}
-	all := []Certificate{}
-	for c, err := range s.certificates(ctx, want) {
-		if err != nil {
-			return nil, err
-		}
-		if f.Status == "" || c.Status == f.Status {
-			all = append(all, c)
-		}
-		if len(all) == f.Limit {
-			break
-		}
-	}
-	return all, nil
-}
-
-func (s *Service) certificates(ctx context.Context, f store.Filter) iter.Seq2[Certificate, error] {
-	return func(yield func(Certificate, error) bool) {
-		standing, now := s.standing(ctx), s.now()
-		for row, err := range s.store.Certificates(ctx, f) {
-			var suspended bool
-			if err == nil {
-				suspended, err = standing.suspended(row.Name)
-			}
-			if !yield(certificate(row, suspended, now), err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 func certificate(row store.CertificateRow, suspended bool, now time.Time) Certificate {
 	c := Certificate{
 		Serial: row.Serial, Name: row.Name, Profile: row.Profile, Issuer: row.IssuerName,
 		IssuerKeyID: row.Issuer, TBS: row.TBS, Key: row.Key, NotBefore: row.NotBefore, NotAfter: row.NotAfter,
 		IssuedAt: row.IssuedAt, DNSNames: row.DNSNames, IPs: row.IPs, Via: row.Via,
-		RenewedFrom: row.RenewedFrom.Serial, Status: StatusGood,
+		RenewedFrom: row.RenewedFrom.Serial, Status: StatusGood, Place: writePlace(row.Place()),
 	}
 	switch {
 	case row.Revoked:

@@ -133,6 +133,8 @@ type Certificate struct {
 	Reason      string        `json:"reason,omitempty"`
 	// Status is good, revoked, expired or suspended.
 	Status string `json:"status"`
+	// Place is where the next page goes on after this one.
+	Place string `json:"place,omitempty"`
 }
 
 // An Invite is one invite's record; the code itself is not kept.
@@ -183,8 +185,17 @@ type GroupChange struct {
 type CertificateFilter struct {
 	Name   identity.Name `json:"name,omitzero"` // the name and all below it
 	Serial ledger.Serial `json:"serial,omitzero"`
+	Host   string        `json:"host,omitempty"`   // a host name or address that stands in it
+	Key    ledger.Hash   `json:"key,omitzero"`     // SHA-256 of the SubjectPublicKeyInfo
+	Issuer string        `json:"issuer,omitempty"` // by name
+	Via    string        `json:"via,omitempty"`    // the door it was issued through
 	Status string        `json:"status,omitempty"`
-	Limit  int           `json:"limit,omitempty"` // zero: 1000
+	// Within selects those that end within so long from now, the first to end
+	// first, without those that have ended or are revoked.
+	Within time.Duration `json:"within,omitempty"`
+	// After is the Place of the last certificate of the page before.
+	After string `json:"after,omitempty"`
+	Limit int    `json:"limit,omitempty"` // zero: 1000
 }
 
 // A Profile is one kind of certificate that is issued.

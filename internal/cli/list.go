@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ var statuses = []string{"good", "revoked", "expired", "suspended"}
 type listing struct {
 	name, status string
 	limit        int
+	search       searching
 }
 
 func newList(a *app) *cobra.Command {
@@ -37,6 +39,8 @@ requests (devices that wait for a yes), groups, issuers or refusals (the
 newest). --json prints an array.`,
 		Example: `  postern list
   postern list certificates --name ben --status good
+  postern list certificates --expires-within 14d
+  postern list certificates --dns pw.example.com --json
   postern list refusals --json`,
 		Args:      arguments(0, 1, "", ""),
 		ValidArgs: kinds,
@@ -51,6 +55,7 @@ newest). --json prints an array.`,
 	c.Flags().StringVar(&l.name, "name", "", "only this `NAME` and what is below it (identities, certificates, invites)")
 	c.Flags().StringVar(&l.status, "status", "", "only certificates that are `STATUS`: "+strings.Join(statuses, ", "))
 	c.Flags().IntVar(&l.limit, "limit", 0, "at most `N` certificates or refusals")
+	l.search.register(c)
 	c.RegisterFlagCompletionFunc("name", a.completeNames)
 	return c
 }
@@ -86,7 +91,12 @@ func (a *app) list(ctx context.Context, kind string, l listing) error {
 	defer done()
 	switch kind {
 	case "certificates":
-		return a.listCertificates(ctx, auth, authority.CertificateFilter{Name: name, Status: l.status, Limit: l.limit})
+		q, err := l.search.filter()
+		if err != nil {
+			return err
+		}
+		q.Name, q.Status, q.Limit = name, l.status, l.limit
+		return a.listCertificates(ctx, auth, q)
 	case "invites":
 		return a.listInvites(ctx, auth, name)
 	case "groups":
@@ -155,6 +165,9 @@ func (a *app) listCertificates(ctx context.Context, auth api.Authority, q author
 			rows[i] = []string{c.Serial.String()[:min(shownSerial, len(c.Serial.String()))], c.Name.String(), c.Profile, c.Status, moment(c.NotAfter)}
 		}
 		table(w, []string{"SERIAL", "NAME", "PROFILE", "STATUS", "UNTIL"}, rows)
+		if len(all) == cmp.Or(q.Limit, fullPage) {
+			a.note("there may be more: the same with --after %s", all[len(all)-1].Place)
+		}
 	})
 }
 

@@ -175,11 +175,15 @@ func (v view) certificateIssued(b ledger.CertificateIssued) error {
 	if err != nil {
 		return err
 	}
-	return v.once(ErrExists, "certificate "+b.Serial.String(), `INSERT INTO certificate (seq, issuer, serial, tbs, name, profile,
+	dns, ips := strings.Join(b.DNSNames, " "), joinAddresses(b.IPs)
+	if err := v.once(ErrExists, "certificate "+b.Serial.String(), `INSERT INTO certificate (seq, issuer, serial, tbs, name, profile,
 		key_hash, not_before, not_after, renewed_from, dns, ips, via, issued_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`,
 		v.seq, issuer, b.Serial.Bytes(), b.TBS[:], b.Name.String(), b.Profile, b.Key[:], millis(b.NotBefore), millis(b.NotAfter),
-		parent, strings.Join(b.DNSNames, " "), joinAddresses(b.IPs), b.Via, v.at)
+		parent, dns, ips, b.Via, v.at); err != nil {
+		return err
+	}
+	return v.hostsIssued(dns, ips)
 }
 
 func (v view) trustedIssuer(key ledger.KeyID) (seq int64, err error) {

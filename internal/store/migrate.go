@@ -54,6 +54,9 @@ func migrate(ctx context.Context, db *sql.DB, known []migration) error {
 	for i, m := range known {
 		steps[i] = goose.NewGoMigration(m.version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, words(m.text))
+			if err == nil && m.version == hostsSchema {
+				err = fillHosts(ctx, tx)
+			}
 			return err
 		}}, nil)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"strings"
+	"time"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
@@ -14,9 +16,28 @@ import (
 type Filter struct {
 	Name      identity.Name // the name and all below it
 	Serial    ledger.Serial
-	Unrevoked bool // leaves out revoked ones
-	Limit     int  // zero is no limit
+	Host      string      // a host name or address that stands in it, as encoded
+	Key       ledger.Hash // of the SubjectPublicKeyInfo
+	Issuer    string      // by name
+	Via       string      // the door it was issued through
+	Revoked   bool        // only revoked ones
+	Unrevoked bool        // leaves out revoked ones
+	// EndsAfter and EndsBefore bound the end of the life, the second one
+	// included. With EndsBefore the first to end come first.
+	EndsAfter, EndsBefore time.Time
+	// After is where the page before ended.
+	After Place
+	Limit int // zero is no limit
 }
+
+// A Place is a certificate's place in a list.
+type Place struct {
+	Seq  uint64
+	Ends time.Time // used by lists in the order of the ends
+}
+
+// Place returns where the row stands.
+func (r CertificateRow) Place() Place { return Place{r.Seq, r.NotAfter} }
 
 // Certificate returns the newest certificate with the serial number, or
 // ErrNotFound.
@@ -32,33 +53,114 @@ func (r reader) CertificateByRef(ctx context.Context, ref ledger.Ref) (Certifica
 	return only(rows, err)
 }
 
-// Certificates returns the certificates that fit f, newest first.
+// Certificates returns the certificates that fit f: newest first, or with
+// EndsBefore the first to end first.
 func (r reader) Certificates(ctx context.Context, f Filter) iter.Seq2[CertificateRow, error] {
-	conditions, args := f.where()
 	limit := f.Limit
 	if limit <= 0 {
 		limit = math.MaxInt
 	}
-	query := fmt.Sprintf("%s WHERE c.seq < $1 %s ORDER BY c.seq DESC LIMIT $%d", certificateColumns, conditions, len(args)+2)
-	return limited(ctx, r.session, query, []any{int64(math.MaxInt64)}, args, limit,
-		scanCertificate, func(row CertificateRow) []any { return []any{int64(row.Seq)} })
+	if !f.EndsBefore.IsZero() {
+		conditions, args := f.where(2)
+		query := fmt.Sprintf("%s WHERE (c.not_after > $1 OR c.not_after = $1 AND c.seq > $2) %s ORDER BY c.not_after, c.seq LIMIT $%d",
+			certificateColumns, conditions, len(args)+3)
+		after := []any{int64(math.MinInt64), int64(math.MaxInt64)}
+		if f.After.Seq != 0 {
+			after = []any{millis(f.After.Ends), int64(f.After.Seq)}
+		} else if !f.EndsAfter.IsZero() {
+			after[0] = millis(f.EndsAfter)
+		}
+		return limited(ctx, r.session, query, after, args, limit,
+			scanCertificate, func(row CertificateRow) []any { return []any{millis(row.NotAfter), int64(row.Seq)} })
+	}
+	return func(yield func(CertificateRow, error) bool) {
+		order, name, err := r.order(ctx, f)
+		if err != nil {
+			yield(CertificateRow{}, err)
+			return
+		}
+		conditions, args := f.where(1)
+		conditions = strings.ReplaceAll(conditions, "c.name", name)
+		query := fmt.Sprintf("%s WHERE %s < $1 %s ORDER BY %s DESC LIMIT $%d", certificateColumns, order, conditions, order, len(args)+2)
+		before := int64(math.MaxInt64)
+		if f.After.Seq != 0 {
+			before = int64(f.After.Seq)
+		}
+		for row, err := range limited(ctx, r.session, query, []any{before}, args, limit,
+			scanCertificate, func(row CertificateRow) []any { return []any{int64(row.Seq)} }) {
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
 }
 
-// where returns the filter's conditions and their parameters, $2 and after.
-func (f Filter) where() (conditions string, args []any) {
-	place := func(value any) string {
-		args = append(args, value)
-		return fmt.Sprintf("$%d", len(args)+1)
+// few is how many rows are rather sorted than looked for along the ledger.
+const few = 2000
+
+// order returns the expressions for the number and the name of a certificate.
+// What fits a name, or has not ended, is found by an index that is in another
+// order than the ledger's: a few are sorted, and many are met soon enough on
+// the way along the ledger. An expression in place of the column keeps a
+// database from using the other index.
+func (r reader) order(ctx context.Context, f Filter) (number, name string, err error) {
+	narrow := Filter{Name: f.Name, EndsAfter: f.EndsAfter}
+	conditions, args := narrow.where(0)
+	if conditions == "" {
+		return "c.seq", "c.name", nil
+	}
+	var n int
+	query := fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM certificate c WHERE %s LIMIT %d) AS some", strings.TrimPrefix(conditions, "AND "), few+1)
+	if err := r.session.row(ctx, query, args, &n); err != nil {
+		return "", "", err
+	}
+	if n <= few {
+		return "+c.seq", "c.name", nil
+	}
+	return "c.seq", "(c.name || '')", nil
+}
+
+// where returns the filter's conditions and their parameters, which come after
+// so many others.
+func (f Filter) where(others int) (conditions string, args []any) {
+	add := func(condition string, values ...any) {
+		places := make([]any, len(values))
+		for i, value := range values {
+			args = append(args, value)
+			places[i] = fmt.Sprintf("$%d", len(args)+others)
+		}
+		conditions += fmt.Sprintf("AND "+condition+" ", places...)
 	}
 	if !f.Serial.IsZero() {
-		conditions += "AND c.serial = " + place(f.Serial.Bytes()) + " "
+		add("c.serial = %s", f.Serial.Bytes())
 	}
 	if !f.Name.IsZero() {
 		from, to := span(f.Name)
-		conditions += fmt.Sprintf("AND (c.name = %s OR c.name > %s AND c.name < %s) ", place(f.Name.String()), place(from), place(to))
+		add("(c.name = %s OR c.name > %s AND c.name < %s)", f.Name.String(), from, to)
+	}
+	if f.Host != "" {
+		add("c.seq IN (SELECT certificate FROM certificate_host WHERE host = %s)", f.Host)
+	}
+	if !f.Key.IsZero() {
+		add("c.key_hash = %s", f.Key[:])
+	}
+	if f.Issuer != "" {
+		add("c.issuer = (SELECT seq FROM issuer WHERE name = %s)", f.Issuer)
+	}
+	if f.Via != "" {
+		add("c.via = %s", f.Via)
+	}
+	if f.Revoked {
+		add("c.revoked_at IS NOT NULL")
 	}
 	if f.Unrevoked {
-		conditions += "AND c.revoked_at IS NULL "
+		add("c.revoked_at IS NULL")
+	}
+	if !f.EndsAfter.IsZero() {
+		add("c.not_after > %s", millis(f.EndsAfter))
+	}
+	if !f.EndsBefore.IsZero() {
+		add("c.not_after <= %s", millis(f.EndsBefore))
 	}
 	return conditions, args
 }

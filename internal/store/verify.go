@@ -93,6 +93,7 @@ func views() []table {
 		{"membership", []string{"group_name", "name"}},
 		{"invite", []string{"code"}},
 		{"certificate", []string{"seq"}},
+		{"certificate_host", []string{"host", "certificate"}},
 		{"acme_key", []string{"id"}},
 		{"acme_certificate", []string{"order_id"}},
 	}
