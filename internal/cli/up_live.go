@@ -31,6 +31,11 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 		return api.Status{}, err
 	}
 	status.Advice = append(status.Advice, s.house.Authority.Advice()...)
+	ending, err := s.radar.advice(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
+	status.Advice = append(status.Advice, ending...)
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why
 	}

@@ -37,6 +37,7 @@ type server struct {
 	flags   upFlags
 	log     *slog.Logger
 	level   *slog.LevelVar
+	radar   *radar
 	parent  *parent // nil unless this process follows another
 	started time.Time
 
@@ -90,6 +91,10 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 		return nil, err
 	}
 	s.unawait = house.Authority.Await(s)
+	s.radar = &radar{auth: house.Authority, now: a.Now}
+	if err := s.metrics.Register(s.radar.gauge()); err != nil {
+		return nil, err
+	}
 	s.sites.Store(&sites{})
 	s.doors.Store(t.doors)
 	if err := s.enforce(s.alive, t.conf); err != nil {

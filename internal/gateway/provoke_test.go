@@ -52,11 +52,13 @@ func newScene(t *testing.T) *scene {
 	night.Policy = when(t, `request.method == "NEVER"`)
 	cors := site("cors", whoami)
 	cors.CORS = &CORS{Origins: []string{"https://friend.example.com"}}
+	rare := site("rare", whoami)
+	rare.Limits = []Limit{{Per: PerIdentity, Count: 1, Interval: time.Hour}}
 	tcp := site("tcp", nil)
 	tcp.Tunnel = behindTCP(t, echoBytes)
 	s := &scene{T: t, journal: j, log: log}
 	s.house = w.open(Options{Journal: j, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Limits: Limits{Stall: 300 * time.Millisecond}},
-		site("pw", whoami), night, cors, tcp, site("empty", nil), site("down", app("http://127.0.0.1:1")), site("mute", app("http://"+mute.Addr().String())))
+		site("pw", whoami), night, cors, rare, tcp, site("empty", nil), site("down", app("http://127.0.0.1:1")), site("mute", app("http://"+mute.Addr().String())))
 	s.ben = w.enrol("ben")
 	return s
 }
@@ -150,6 +152,10 @@ var provocations = map[refusal.Code]func(*scene){
 	refusal.Condition: func(s *scene) { s.ask(s.ben, "night", "/") },
 	refusal.OriginNotAllowed: func(s *scene) {
 		s.say("cors", "OPTIONS / HTTP/1.1\r\nHost: cors.example.com\r\nOrigin: https://foe.example.com\r\nAccess-Control-Request-Method: PUT\r\nConnection: close\r\n\r\n")
+	},
+	refusal.RateLimited: func(s *scene) {
+		s.ask(s.ben, "rare", "/")
+		s.ask(s.ben, "rare", "/")
 	},
 	refusal.NotHTTP: func(s *scene) { s.ask(s.ben, "tcp", "/") },
 	refusal.PlainHTTP: func(s *scene) {

@@ -101,6 +101,7 @@ func (x *exchange) pass(r *http.Request) {
 		return
 	}
 	if !x.door.public {
+		x.remind()
 		x.watchBody(r)
 	}
 	x.door.site.Handler.ServeHTTP(x, r)
