@@ -146,10 +146,12 @@ func (s *server) reload(ctx context.Context) {
 	if err != nil {
 		why := messageOf(err)
 		s.wrong.Store(&why)
+		s.reloads.WithLabelValues("refused").Inc()
 		s.log.Error("configuration refused, the old one stays in force", "file", cmp.Or(conf.File, s.inUse.Load().File), "err", err)
 		return
 	}
 	s.wrong.Store(nil)
+	s.reloads.WithLabelValues("in-force").Inc()
 	for _, w := range warnings {
 		s.log.Warn("configuration warning", "warning", w.String())
 	}

@@ -38,6 +38,7 @@ type server struct {
 	log     *slog.Logger
 	level   *slog.LevelVar
 	radar   *radar
+	reloads *prometheus.CounterVec
 	parent  *parent // nil unless this process follows another
 	started time.Time
 
@@ -92,8 +93,13 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	}
 	s.unawait = house.Authority.Await(s)
 	s.radar = &radar{auth: house.Authority, now: a.Now}
-	if err := s.metrics.Register(s.radar.gauge()); err != nil {
-		return nil, err
+	s.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_reloads_total", Help: "Configurations that were read again, by what became of them: in-force or refused.",
+	}, []string{"result"})
+	for _, c := range []prometheus.Collector{s.radar.gauge(), s.reloads} {
+		if err := s.metrics.Register(c); err != nil {
+			return nil, err
+		}
 	}
 	s.sites.Store(&sites{})
 	s.doors.Store(t.doors)

@@ -18,7 +18,6 @@ type metrics struct {
 	tunnels     *prometheus.CounterVec
 	tunnelBytes *prometheus.CounterVec
 	leftOut     *prometheus.CounterVec
-	reloads     *prometheus.CounterVec
 	// shakes are the children of handshakes, made once.
 	shakes map[string]prometheus.Counter
 }
@@ -39,7 +38,6 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 		tunnels:     counters("postern_tcp_connections_total", "Connections to tcp sites that were carried and have ended.", "site"),
 		tunnelBytes: counters("postern_tcp_bytes_total", "Bytes carried for tcp sites, from and to the client.", "site", "direction"),
 		leftOut:     counters("postern_log_lines_left_out_total", "Log lines about visitors that were not written because there were too many alike.", "code"),
-		reloads:     counters("postern_reloads_total", "Configurations that were to be put in force, by what became of them.", "result"),
 		shakes:      make(map[string]prometheus.Counter),
 	}
 	for _, result := range []string{shakeFull, shakeResumed, shakeRefused, shakeUnknown, shakeAbandoned, shakeTimeout, shakeCrowded, shakeFailed} {
@@ -48,7 +46,7 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.wouldRefuse, m.alarms, m.cuts, m.tunnels, m.tunnelBytes, m.leftOut, m.reloads} {
+	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.wouldRefuse, m.alarms, m.cuts, m.tunnels, m.tunnelBytes, m.leftOut} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
