@@ -11,6 +11,7 @@ import (
 // shown is a certificate that comes from elsewhere than our own authority.
 type shown struct {
 	from config.ServerCertificate
+	ca   string // of a public one: which authority's
 	get  func() *tls.Certificate
 	stop func()
 }
@@ -23,19 +24,24 @@ func (s *server) fillShown(conf config.Config, next, old *sites) (err error) {
 		if from.IsZero() {
 			continue
 		}
-		if kept, ok := old.shown[host]; ok && kept.from == from {
+		if kept, ok := old.shown[host]; ok && kept.from == from && (!from.Public || kept.ca == conf.PublicCA.Key()) {
 			next.shown[host] = kept
 			continue
 		}
-		if next.shown[host], err = s.show(host, from); err != nil {
+		if next.shown[host], err = s.show(conf, host, from); err != nil {
 			return fmt.Errorf("certificate of %s: %w", host, err)
 		}
 	}
 	return nil
 }
 
-// show opens the files with the certificate of host.
-func (s *server) show(host string, from config.ServerCertificate) (shown, error) {
+// show prepares the certificate of host that comes from elsewhere.
+func (s *server) show(conf config.Config, host string, from config.ServerCertificate) (shown, error) {
+	if from.Public {
+		public, err := s.showPublic(conf, host)
+		public.from, public.ca = from, conf.PublicCA.Key()
+		return public, err
+	}
 	f, err := s.keepFiles(from.Cert, from.Key, func(leaf *x509.Certificate) error { return leaf.VerifyHostname(host) })
 	if err != nil {
 		return shown{}, err
@@ -47,7 +53,9 @@ func (s *server) show(host string, from config.ServerCertificate) (shown, error)
 func (s *server) certificate(host string) (*tls.Certificate, error) {
 	if now := s.sites.Load(); now != nil {
 		if f, ok := now.shown[host]; ok {
-			return f.get(), nil
+			if c := f.get(); c != nil {
+				return c, nil
+			}
 		}
 	}
 	return s.ownCertificate(host)

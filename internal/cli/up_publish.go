@@ -30,7 +30,7 @@ func (s *server) published() http.Handler {
 // plainSide is what is served without TLS: what is signed anyway. Everybody
 // else is sent to the same address with TLS.
 func (s *server) plainSide() http.Handler {
-	return publish.Redirecting(s.published(), func(host string) string {
+	return s.challengedInClear(publish.Redirecting(s.published(), func(host string) string {
 		conf := s.inUse.Load()
 		if conf == nil {
 			return ""
@@ -42,7 +42,7 @@ func (s *server) plainSide() http.Handler {
 			return s.publicURL(*conf)
 		}
 		return ""
-	}, publishedPaths...)
+	}, publishedPaths...))
 }
 
 // responders keep the certificates with which OCSP is answered, one for each

@@ -53,6 +53,7 @@ type server struct {
 	course     enroll.Course // of invitations
 	acme       *acme.Server
 	assertions *assertion.Signer
+	publicCA   atomic.Pointer[publicCA] // nil until a host's certificate is to be public
 
 	responders responders
 
@@ -86,7 +87,7 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 		Authority: house.Authority, TrustDomain: house.Roster.TrustDomain(), Client: clientRef, Certificate: clientCertificate, Now: a.Now, RenewURLs: s.renewURLs, Log: log,
 	})
 	s.gateway, err = gateway.New(gateway.Options{
-		Roster: house.Roster, Certificate: s.certificate, Own: s.ownCertificate, Renew: renew, Assert: s.assert, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
+		Roster: house.Roster, Certificate: s.certificate, Own: s.ownCertificate, Challenge: s.challenge, Renew: renew, Assert: s.assert, Visited: s.visited, Log: log, Metrics: s.metrics, Journal: s.journal, Now: a.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -249,6 +250,9 @@ func (s *server) close() error {
 	s.unawait()
 	s.gateway.Close()
 	s.sites.Swap(&sites{}).dropUnless(&sites{})
+	if p := s.publicCA.Swap(nil); p != nil {
+		p.cache.Stop()
+	}
 	return s.journal.Close()
 }
 

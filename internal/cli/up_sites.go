@@ -90,7 +90,7 @@ func (n *sites) dropUnless(kept *sites) {
 		}
 	}
 	for host, c := range n.shown {
-		if c.stop != nil && kept.shown[host].from != c.from {
+		if c.stop != nil && (kept.shown[host].from != c.from || kept.shown[host].ca != c.ca) {
 			c.stop()
 		}
 	}

@@ -54,6 +54,8 @@ type Config struct {
 	// Proxies are the load balancers whose connections begin with a PROXY
 	// header.
 	Proxies []netip.Prefix
+	// PublicCA certifies the hosts whose certificate is public.
+	PublicCA PublicCA
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 

@@ -64,6 +64,7 @@ func (r *reader) config(root ast.Node) Config {
 		"profiles":       func(n ast.Node) { c.Profiles = r.profiles(n) },
 		"networks":       func(n ast.Node) { c.Networks = r.networks(n) },
 		"proxy_protocol": func(n ast.Node) { c.Proxies = r.proxies(n) },
+		"public_ca":      func(n ast.Node) { c.PublicCA = r.publicCA(n) },
 		"acme":           func(n ast.Node) { c.ACME = r.acme(n) },
 		"issuers":        func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
 		"time_zone":      r.word("time_zone", func(s string) (err error) { c.Zone, err = parseZone(s); return err }),

@@ -103,6 +103,37 @@ func TestMistakesAboutAnUpstreamHaveAPlace(t *testing.T) {
 	}
 }
 
+func TestWhereACertificateComesFrom(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"c", "k"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, _, err := Parse(filepath.Join(dir, "postern.yaml"), []byte("public: {host: join.example.com, certificate: public}\npublic_ca: {directory: https://ca.example/dir, email: ops@example.com}\n"+
+		"sites:\n  a.example.com: {static: ., certificate: {cert: c, key: k}}\n  b.example.com: {static: ., certificate: postern}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]ServerCertificate{
+		"join.example.com": {Public: true}, "a.example.com": {Cert: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k")}, "b.example.com": {}, "other": {},
+	} {
+		if got := c.Certificate(host); got != want {
+			t.Errorf("%s: %+v", host, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"public_ca: {directory: \"http://ca\"}":        `1:24: directory: "http://ca" is no directory of an authority`,
+		"public_ca: {email: me}":                       "1:20: email: no e-mail address",
+		"public_ca: {roots: none.pem}":                 "1:20: roots: ",
+		"public: {host: a.example, certificate: mine}": `1:40: certificate: "mine" is no certificate: write postern (the default), public`,
+	} {
+		if _, _, err := Parse("postern.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestWhoMaySendProxyHeaders(t *testing.T) {
 	c, _, err := Parse("postern.yaml", []byte("proxy_protocol: [10.0.0.5, \"fd00:1::/64\"]\n"))
 	if err != nil || len(c.Proxies) != 2 || c.Proxies[0].String() != "10.0.0.5/32" {

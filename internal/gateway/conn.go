@@ -35,6 +35,7 @@ type conn struct {
 	again     bool   // refused if it shows no certificate, as its client asked
 	public    bool   // on the public side: never asked for a certificate
 	tcp       bool   // to a tcp site
+	challenge bool   // from a public authority that asks whether a host is ours
 	startTLS  string // how TLS was asked for in the clear; "" if it was not
 	version   uint16 // of TLS
 	presented []*x509.Certificate

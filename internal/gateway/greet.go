@@ -51,6 +51,11 @@ func (l *listener) greet(nc net.Conn) {
 		l.fail(c, err)
 		return
 	}
+	if c.challenge { // answered by its certificate, and nothing follows
+		l.g.metrics.shakes[shakeFull].Inc()
+		t.Close()
+		return
+	}
 	c.SetDeadline(time.Time{})
 	l.welcome(c, t)
 }

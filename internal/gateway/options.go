@@ -40,6 +40,9 @@ type Options struct {
 	// Own is Certificate for clients that verify by our own root and say so: see
 	// chain.OwnProtocol. Nil is Certificate.
 	Own func(host string) (*tls.Certificate, error)
+	// Challenge returns what proves to a public authority that a host is ours
+	// (RFC 8737); it may be nil.
+	Challenge func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Renew answers /.postern/renew on every site. It is called only for a
 	// good certificate, whatever the site's list says; ClientOf tells whose.
 	Renew http.Handler

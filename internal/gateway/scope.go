@@ -94,6 +94,10 @@ func (l *listener) doorFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	}
 	c.sni = hello.ServerName
 	c.SetDeadline(time.Now().Add(l.g.limits.Handshake))
+	if challenged(hello) && l.g.options.Challenge != nil {
+		c.challenge = true
+		return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: hello.SupportedProtos, GetCertificate: l.g.options.Challenge, SessionTicketsDisabled: true}, nil
+	}
 	l.g.trusted() // so that the table is as new as the roster
 	t, name := l.g.table.Load(), wanted(hello)
 	d, config := t.doors[name], (*tls.Config)(nil)
@@ -164,4 +168,10 @@ func (g *Gateway) refuseEarly(host string) func(tls.ConnectionState) error {
 		v.client = Client{Certificate: cs.PeerCertificates[0]}
 		return &earlyError{v}
 	}
+}
+
+// challenged reports whether a handshake is a public authority's question (RFC
+// 8737 section 3): it offers one protocol that nobody else does.
+func challenged(hello *tls.ClientHelloInfo) bool {
+	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == "acme-tls/1"
 }
