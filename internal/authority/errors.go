@@ -19,6 +19,7 @@ const (
 	CodeCancelled      = "cancelled"
 	CodeMistyped       = "mistyped"
 	CodeUnknownProfile = "unknown-profile"
+	CodeLint           = "lint"
 	CodeWeakKey        = "weak-key"
 	CodeSuspended      = "suspended"
 	CodeRevoked        = "revoked"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/postern-project/postern/internal/identity"
@@ -120,9 +121,22 @@ func (s *Service) draft(want decision) (*draft, error) {
 		return nil, err
 	}
 	if err := p.Check(d.cert, d.request); err != nil {
-		return nil, fmt.Errorf("nothing was signed: %w", err)
+		return nil, linted(err)
 	}
 	return d, d.describe(want)
+}
+
+// linted tells whoever asked which lint stopped their certificate. A key that
+// anybody can work out is theirs to replace.
+func linted(err error) error {
+	e, ok := errors.AsType[*profile.LintError](err)
+	switch {
+	case !ok:
+		return fmt.Errorf("nothing was signed: %w", err)
+	case slices.Contains(e.Lints, "e_ecdsa_small_private_key"):
+		return &Error{Code: CodeWeakKey, Msg: "nothing was signed: " + err.Error(), Hint: "make a new key with another program"}
+	}
+	return &Error{Code: CodeLint, Msg: "nothing was signed: " + err.Error()}
 }
 
 // profileFor returns the profile of a decision. The server's own certificates

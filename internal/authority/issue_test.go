@@ -2,11 +2,14 @@ package authority
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
@@ -225,4 +228,22 @@ func TestAReadOnlyStoreIssuesNothing(t *testing.T) {
 	}
 	_, err = s.Issue(t.Context(), IssueRequest{Name: named(t, "ben"), PublicKey: newSPKI(t)})
 	wantCode(t, err, CodeReadOnly)
+}
+
+// A lint that stops a certificate is named to whoever asked for it, and a key
+// that anybody can work out is a weak key.
+func TestALintIsNamed(t *testing.T) {
+	h := newHouse(t, "")
+	one := &ecdsa.PrivateKey{D: big.NewInt(1)}
+	one.Curve = elliptic.P256()
+	//lint:ignore SA1019 a known private key is what the test needs
+	one.X, one.Y = one.Curve.ScalarBaseMult([]byte{1})
+	_, err := h.Issue(t.Context(), IssueRequest{Name: named(t, "ben/phone"), PublicKey: spkiOf(t, &one.PublicKey)})
+	wantCode(t, err, CodeWeakKey)
+	if !strings.Contains(err.Error(), "e_ecdsa_small_private_key") {
+		t.Error(err)
+	}
+	if err := linted(&profile.LintError{Lints: []string{"postern-usage"}}); CodeOf(err) != CodeLint {
+		t.Error(err)
+	}
 }

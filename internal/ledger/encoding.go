@@ -111,6 +111,17 @@ func (e Entry) Check() error {
 	return err
 }
 
+// Encode is Check and Marshal together: the entry's encoding, and the entry as
+// a reader of it sees it.
+func (e Entry) Encode() ([]byte, Entry, error) {
+	b, err := e.marshal()
+	if err != nil {
+		return nil, Entry{}, err
+	}
+	e, err = Unmarshal(b)
+	return b, e, err
+}
+
 // Unmarshal reads an entry. What it accepts Marshal turns into the same bytes
 // again; the entry shares no memory with b. The error of an unknown kind or
 // version is an *UnknownEntryError.

@@ -73,7 +73,8 @@ func (p Profile) CheckFields(c *x509.Certificate, r Request) error {
 		{"constraints", withinConstraints(c, r.Issuer)},
 	} {
 		if lint.fault != nil {
-			return fmt.Errorf("certificate for %s: lint postern-%s: %w", r.ID, lint.name, lint.fault)
+			name := "postern-" + lint.name
+			return fmt.Errorf("certificate for %s: %w", r.ID, &LintError{[]string{name}, []string{name + " " + lint.fault.Error()}})
 		}
 	}
 	return nil

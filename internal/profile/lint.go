@@ -39,23 +39,37 @@ var lints = sync.OnceValue(func() []*lint.CertificateLint {
 	return all
 })
 
+// A LintError is a certificate in which lints find fault. Nothing of the kind
+// is signed.
+type LintError struct {
+	// Lints are the names of the lints, zlint's or our own, which begin with
+	// postern-.
+	Lints  []string
+	faults []string
+}
+
+// Error names every lint with what it says.
+func (e *LintError) Error() string { return "lint: " + strings.Join(e.faults, "; ") }
+
 // Lint runs the lints of zlint that fit a private authority over a certificate
-// in DER. Warnings count as faults; the error names all lints that failed.
+// in DER. Warnings count as faults; the error is a *LintError unless the
+// certificate cannot be read.
 func Lint(der []byte) error {
 	c, err := zx509.ParseCertificate(der)
 	if err != nil {
 		return fmt.Errorf("lint: %w", err)
 	}
-	var faults []string
+	var fault LintError
 	config := lint.NewEmptyConfig()
 	for _, l := range lints() {
 		switch r := l.Execute(c, config); r.Status {
 		case lint.Warn, lint.Error, lint.Fatal:
-			faults = append(faults, strings.TrimSpace(l.Name+" "+r.Details))
+			fault.Lints = append(fault.Lints, l.Name)
+			fault.faults = append(fault.faults, strings.TrimSpace(l.Name+" "+r.Details))
 		}
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("lint: %s", strings.Join(faults, "; "))
+	if len(fault.Lints) > 0 {
+		return &fault
 	}
 	return nil
 }

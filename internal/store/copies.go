@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/postern-project/postern/internal/ledger"
 )
@@ -97,9 +101,15 @@ func (s *Store) KeptCertificate(ctx context.Context, tbs ledger.Hash) ([]byte, e
 	return der, nil
 }
 
+// holds reports whether der is a certificate with that to-be-signed part. What
+// else is in it is its reader's to look at.
 func holds(der []byte, tbs ledger.Hash) bool {
-	c, err := x509.ParseCertificate(der)
-	return err == nil && sha256.Sum256(c.RawTBSCertificate) == tbs
+	in := cryptobyte.String(der)
+	var outer, part, algorithm cryptobyte.String
+	var signature asn1.BitString
+	return in.ReadASN1(&outer, cbasn1.SEQUENCE) && in.Empty() && outer.ReadASN1Element(&part, cbasn1.SEQUENCE) &&
+		outer.ReadASN1(&algorithm, cbasn1.SEQUENCE) && outer.ReadASN1BitString(&signature) && outer.Empty() &&
+		sha256.Sum256(part) == tbs
 }
 
 func (c *copies) get(tbs ledger.Hash) ([]byte, bool) {

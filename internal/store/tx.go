@@ -53,13 +53,8 @@ func (tx *Tx) harmless(body ledger.Body, err error) bool {
 
 func (tx *Tx) append(body ledger.Body) error {
 	b := tx.batch
-	e := ledger.Entry{At: tx.stamp(), Body: body}
-	if err := e.Check(); err != nil {
-		return err
-	}
 	// what is applied is what a reader of the ledger will see
-	data := e.Marshal()
-	e, err := ledger.Unmarshal(data)
+	data, e, err := ledger.Entry{At: tx.stamp(), Body: body}.Encode()
 	if err != nil {
 		return err
 	}
