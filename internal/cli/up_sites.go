@@ -30,6 +30,8 @@ type sites struct {
 	behind  map[string]behind // by the site's key
 	keepers map[string]keeper // by host
 	shown   map[string]shown  // by host: in place of our own, to those who do not verify by our root
+	// partners are the foreign authorities, by host and name.
+	partners map[string]partnerKeeper
 }
 
 // behind is what stands behind a site.
@@ -48,7 +50,7 @@ type keeper struct {
 // newSites prepares everything that conf names. On an error it leaves no
 // trace, and old stays as it is.
 func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (*sites, error) {
-	next := &sites{behind: map[string]behind{}, keepers: map[string]keeper{}, shown: map[string]shown{}}
+	next := &sites{behind: map[string]behind{}, keepers: map[string]keeper{}, shown: map[string]shown{}, partners: map[string]partnerKeeper{}}
 	if err := s.fill(ctx, conf, next, old); err != nil {
 		next.dropUnless(old)
 		return nil, err
@@ -70,6 +72,7 @@ func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites)
 			return fmt.Errorf("site %s: %w", site.Host, err)
 		}
 	}
+	s.befriend(ctx, conf, next, old)
 	for _, host := range hosts(conf) {
 		if kept, ok := old.keepers[host]; ok {
 			next.keepers[host] = kept
@@ -92,6 +95,11 @@ func (n *sites) dropUnless(kept *sites) {
 	for host, c := range n.shown {
 		if c.stop != nil && (kept.shown[host].from != c.from || kept.shown[host].ca != c.ca) {
 			c.stop()
+		}
+	}
+	for key, k := range n.partners {
+		if now, ok := kept.partners[key]; !ok || now.Keeper != k.Keeper {
+			k.stop()
 		}
 	}
 	for host, k := range n.keepers {
@@ -210,7 +218,7 @@ func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway
 	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, JoinURL: d.publicURL(conf) + "/join"}
 	for _, site := range conf.Sites {
 		c.Sites = append(c.Sites, gateway.Site{
-			Host: site.Host, Stealth: site.Stealth, NeverAsks: site.NeverAsks, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy,
+			Host: site.Host, Stealth: site.Stealth, NeverAsks: site.NeverAsks, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy, Partners: now.partnersOf(site),
 			Handler: now.behind[site.Key()].handler, Tunnel: now.behind[site.Key()].tunnel, StartTLS: site.StartTLS, Identity: site.Identity,
 			Frankness: site.RefusalDetail,
 		})

@@ -19,6 +19,7 @@ import (
 	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/keys"
+	"github.com/postern-project/postern/internal/partner"
 	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/rule"
 	"github.com/postern-project/postern/internal/telemetry"
@@ -109,6 +110,7 @@ type Site struct {
 	StartTLS    string            // "postgres" or "", which has TLS come first
 	List        rule.List
 	Routes      []Route
+	Trust       []partner.Trust // foreign authorities
 	gateway.Policy
 	// RefusalDetail is how much is told to those who are turned away.
 	RefusalDetail gateway.Frankness

@@ -11,9 +11,11 @@ const (
 	modeAsk     = "ask"     // a certificate, and a page explains its absence
 	modeStealth = "stealth" // a good certificate, or there is no handshake
 	modeOff     = "off"     // nothing
+	modeAudit   = "audit"   // as ask, and refusals are logged and not carried out
+	modeEnforce = "enforce" // as ask, for who thinks of audit
 )
 
-var modes = []string{modeAsk, modeStealth, modeOff}
+var modes = []string{modeAsk, modeStealth, modeOff, modeAudit, modeEnforce}
 
 // mode reads what a site asks for; stealth: true is the older way to say one
 // of its words.
@@ -21,7 +23,9 @@ func (r *reader) mode(s *Site) func(ast.Node) {
 	return func(n ast.Node) {
 		r.word("mode", func(v string) error {
 			switch v {
-			case modeAsk:
+			case modeAsk, modeEnforce:
+			case modeAudit:
+				s.Audit = true
 			case modeStealth:
 				s.Stealth = true
 			case modeOff:
@@ -30,7 +34,7 @@ func (r *reader) mode(s *Site) func(ast.Node) {
 				if near := Nearest(v, modes); near != "" {
 					return fmt.Errorf("%q is no mode: did you mean %q?", v, near)
 				}
-				return fmt.Errorf("%q is no mode: write ask, stealth or off", v)
+				return fmt.Errorf("%q is no mode: write ask, stealth, off or audit", v)
 			}
 			return nil
 		})(n)

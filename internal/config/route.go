@@ -30,16 +30,22 @@ const maxRoutes = 1000
 type mentions struct {
 	groups   map[identity.Group]position
 	networks map[rule.Network]position
+	partners map[rule.Partner]position
 }
 
 func newMentions() mentions {
-	return mentions{groups: map[identity.Group]position{}, networks: map[rule.Network]position{}}
+	return mentions{groups: map[identity.Group]position{}, networks: map[rule.Network]position{}, partners: map[rule.Partner]position{}}
 }
 
 func (m mentions) note(t rule.Term, at position) {
 	if g, ok := t.Group(); ok {
 		if _, seen := m.groups[g]; !seen {
 			m.groups[g] = at
+		}
+	}
+	if p, ok := t.Partner(); ok {
+		if _, seen := m.partners[p]; !seen {
+			m.partners[p] = at
 		}
 	}
 	if n, ok := t.Network(); ok {

@@ -43,7 +43,7 @@ func duplicate(written, first, host string, line int) string {
 func (r *reader) site(p pair) Site {
 	s := Site{MinVersion: tls.VersionTLS13, mentions: newMentions()}
 	what := "site " + p.key
-	var routes ast.Node
+	var routes, trust ast.Node
 	keys := r.policyKeys(&s.List, &s.Policy, s.mentions)
 	for _, name := range []string{"allow", "deny", "when"} {
 		read := keys[name]
@@ -61,12 +61,17 @@ func (r *reader) site(p pair) Site {
 		"tls_min":     r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 		"routes":      func(n ast.Node) { routes = n },
 		"mode":        r.mode(&s),
+		"trust":       func(n ast.Node) { trust = n },
 	})
 	keys["refusal_detail"] = r.word("refusal_detail", func(v string) (err error) { s.RefusalDetail, err = parseRefusalDetail(v); return err })
 	r.section(p.value, what, keys)
 	if routes != nil { // last, so that the site's own list is known
 		r.routes(routes, &s, what)
 	}
+	if trust != nil {
+		r.trust(trust, &s, what)
+	}
+	r.partnersExist(s, what)
 	r.fitsHandshake(p, s, what)
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
@@ -119,7 +124,7 @@ func termHint(s string) string {
 	if near := Nearest(s, []string{"enrolled", "strangers"}); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	return "an entry is a name such as ben or ben/phone, group:NAME, network:NAME, enrolled or strangers"
+	return "an entry is a name such as ben or ben/phone, group:NAME, network:NAME, foreign:NAME, enrolled or strangers"
 }
 
 func parseTLS(s string) (uint16, error) {

@@ -16,9 +16,11 @@ type Client struct {
 	Ref         ledger.Ref
 	Certificate *x509.Certificate
 	Profile     string
+	// Partner is set, and all else is zero, for a foreign authority's member.
+	Partner Partner
 }
 
-// IsZero reports whether c is a stranger.
+// IsZero reports whether c is nobody enrolled: a stranger, or a partner's.
 func (c Client) IsZero() bool { return c.Name.IsZero() }
 
 type exchangeKey struct{}
@@ -36,4 +38,12 @@ func ClientOf(r *http.Request) (Client, bool) {
 func exchangeOf(ctx context.Context) *exchange {
 	x, _ := ctx.Value(exchangeKey{}).(*exchange)
 	return x
+}
+
+// who names the client for the operator.
+func (c Client) who() string {
+	if !c.Partner.Name.IsZero() {
+		return "a member of " + c.Partner.Name.String()
+	}
+	return c.Name.String()
 }

@@ -49,7 +49,8 @@ type conn struct {
 	greeted    atomic.Bool                 // set when the first request was let in
 	stall      stall
 
-	where atomic.Pointer[whereabouts]
+	where   atomic.Pointer[whereabouts]
+	partner atomic.Pointer[acquaintance]
 
 	mu     sync.Mutex // guards cancel, over and hand
 	cancel context.CancelCauseFunc

@@ -41,7 +41,7 @@ func (g *Gateway) reconsider(conns []*conn, occasion string) {
 	now, t := g.now(), g.table.Load()
 	g.condemn(conns, func(c *conn) (refusal.Code, string) {
 		cr := c.credential.Load()
-		if d := t.of(c); d == nil || d.public || cr == nil || d.strangers || d.networks || d.audit {
+		if d := t.of(c); d == nil || d.public || cr == nil || d.strangers || d.networks || d.audit || len(d.site.Partners) > 0 {
 			return "", ""
 		}
 		return g.standing(cr).code, occasion

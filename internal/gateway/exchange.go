@@ -50,6 +50,7 @@ func (x *exchange) identify(h http.Header, host string) {
 		name, serial = x.conn.spokeFor()
 	}
 	setIdentity(h, name, serial, x.request.RemoteAddr, host)
+	setPartner(h, x.client.Partner)
 }
 
 // greet tells of the first request that the connection's certificate opened
@@ -139,6 +140,7 @@ func (x *exchange) record(known bool) {
 	if name != "" {
 		attrs = append(attrs, slog.String("id", name), slog.String("serial", serial))
 	}
+	attrs = append(attrs, partnerAttrs(x.client.Partner)...)
 	if x.way != nil && x.way.match != "" {
 		attrs = append(attrs, slog.String("route", x.way.match))
 	}

@@ -39,7 +39,11 @@ func (g *Gateway) recognise(c *conn, now time.Time) verdict {
 	if len(c.presented) == 0 {
 		return verdict{code: refusal.NoCertificate}
 	}
-	return g.standing(g.credentialOf(c, now))
+	v := g.standing(g.credentialOf(c, now))
+	if foreign(v.code) {
+		return g.introduce(c, v, now)
+	}
+	return v
 }
 
 // credentialOf returns what c's chain comes to, and sees to it that c is in
@@ -90,12 +94,12 @@ func (g *Gateway) consult(c *conn, v verdict, w *way, a *errand, now time.Time) 
 }
 
 func refuseByList(v verdict, d rule.Decision) verdict {
-	return verdict{client: v.client, code: refusal.NotOnList, detail: v.client.Name.String() + ": " + d.String()}
+	return verdict{client: v.client, code: refusal.NotOnList, detail: v.client.who() + ": " + d.String()}
 }
 
 // subject is what a list is asked about.
 func (g *Gateway) subject(c *conn, client Client, w *way) rule.Subject {
-	s := rule.Subject{Name: client.Name}
+	s := rule.Subject{Name: client.Name, Partner: client.Partner.Name}
 	if !client.IsZero() {
 		s.Groups = g.roster.Groups(client.Name)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/partner"
 	"github.com/postern-project/postern/internal/roster"
 	"github.com/postern-project/postern/internal/rule"
 )
@@ -102,6 +103,9 @@ type Site struct {
 	// Routes are parts of the site with rules of their own; of those that match
 	// a request the most specific one counts.
 	Routes []Route
+	// Partners judge certificates of foreign authorities. Stealthy and tcp
+	// sites ask none.
+	Partners []*partner.Checker
 	Policy
 	// Handler answers those who may pass; without one the site is closed.
 	Handler http.Handler

@@ -126,7 +126,7 @@ func aboutClient(code refusal.Code) bool {
 	switch code {
 	case refusal.NoCertificate, refusal.BadCertificate, refusal.SelfSigned, refusal.UnknownIssuer, refusal.BadChain,
 		refusal.WrongPurpose, refusal.NotYetValid, refusal.Expired, refusal.StaleRoster, refusal.IssuerDistrusted,
-		refusal.NotInLedger, refusal.Revoked, refusal.Suspended, refusal.NoIdentity, refusal.NotOnList, refusal.UnknownHost:
+		refusal.NotInLedger, refusal.Revoked, refusal.Suspended, refusal.RevocationUnknown, refusal.NoIdentity, refusal.NotOnList, refusal.UnknownHost:
 		return true
 	}
 	return false

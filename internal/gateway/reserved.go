@@ -58,6 +58,10 @@ func (g *Gateway) answerRenew(x *exchange, r *http.Request) {
 		x.refuse(r, v.code, v.detail)
 		return
 	}
+	if v.client.IsZero() {
+		x.refuse(r, refusal.NoIdentity, "a partner's certificate is not renewed here")
+		return
+	}
 	x.client = v.client
 	// A certificate goes along with requests that other sites' pages make.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {

@@ -75,6 +75,7 @@ func newWays(s Site) (ways, error) {
 		w.audit = w.audit || one.Audit
 		w.timed = w.timed || one.When.Timed()
 	}
+	w.timed = w.timed || len(s.Partners) > 0 // whose lists become overdue
 	w.uniform = len(patterns) == 0 && s.When == nil
 	if len(patterns) == 0 {
 		return w, nil

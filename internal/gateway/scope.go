@@ -31,7 +31,7 @@ func (g *Gateway) tlsOf(d *door) *tls.Config {
 	}
 	// Nothing but the hints in the certificate request comes of ClientCAs,
 	// unless the site is stealthy.
-	c.ClientAuth, c.ClientCAs = tls.RequestClientCert, d.trust.hints
+	c.ClientAuth, c.ClientCAs = tls.RequestClientCert, d.hints()
 	if d.stealthy() {
 		c.ClientAuth = tls.RequireAndVerifyClientCert // for its alerts
 		c.VerifyConnection = g.refuseEarly(d.host)

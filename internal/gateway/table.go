@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -127,7 +128,7 @@ func (g *Gateway) inherit(d *door, old *table) *tls.Config {
 	}
 	o := old.doors[d.host]
 	if o == nil || o.public != d.public || o.stealthy() != d.stealthy() || o.site.NeverAsks != d.site.NeverAsks || o.version() != d.version() ||
-		o.trust != d.trust {
+		o.trust != d.trust || !slices.Equal(o.site.Partners, d.site.Partners) {
 		return nil
 	}
 	return o.tls

@@ -115,6 +115,12 @@ var catalogue = []Info{
 		OperatorRemedy: "'postern reinstate NAME' lifts it; the certificate then works as before.",
 	},
 	{
+		Code: RevocationUnknown, Status: http.StatusForbidden, Title: "Nobody can say whether it was revoked",
+		Sentence:       "The certificate that this device showed comes from a partner whose list of revoked certificates is missing or overdue here.",
+		VisitorRemedy:  askOperator,
+		OperatorRemedy: "The log line says which list. See that its source under 'trust:' in postern.yaml can be read and is up to date; 'overdue: accept' lets an overdue list count.",
+	},
+	{
 		Code: NoIdentity, Status: http.StatusForbidden, Title: "A certificate without a name",
 		Sentence:       "The certificate that this device showed names nobody in this trust domain.",
 		VisitorRemedy:  "Choose the certificate of this device, or ask the person who runs this site for an invitation.",

@@ -36,6 +36,7 @@ const (
 	NotInLedger        Code = "not-in-ledger"
 	Revoked            Code = "revoked"
 	Suspended          Code = "suspended"
+	RevocationUnknown  Code = "revocation-unknown"
 	NoIdentity         Code = "no-identity"
 	NotOnList          Code = "not-on-list"
 	Condition          Code = "condition"

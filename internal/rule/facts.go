@@ -51,6 +51,7 @@ var variables = map[string]*types.Type{
 	"certificate.hardware": types.BoolType,
 	"certificate.profile":  types.StringType,
 	"client.address":       types.StringType,
+	"client.partner":       types.StringType,
 	"client.networks":      types.NewListType(types.StringType),
 	"request.host":         types.StringType,
 	"request.method":       types.StringType,
@@ -88,6 +89,8 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 			return "", true
 		}
 		return f.Address.String(), true
+	case "client.partner":
+		return f.Partner.String(), true
 	case "client.networks":
 		return texts(f.Networks, Network.String), true
 	}

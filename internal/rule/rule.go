@@ -22,6 +22,8 @@ type Subject struct {
 	Groups []identity.Group
 	// Networks are the networks that the client's address is in.
 	Networks []Network
+	// Partner is set, and Name is not, for a member of a foreign authority.
+	Partner Partner
 }
 
 type kind uint8
@@ -33,6 +35,7 @@ const (
 	enrolled
 	strangers
 	network
+	partner
 )
 
 // A Term is one entry of a list: a name with all below it, a group, a network,
@@ -43,10 +46,11 @@ type Term struct {
 	name    identity.Name
 	group   identity.Group
 	network Network
+	partner Partner
 }
 
 // ParseTerm returns the term written as s: "enrolled", "strangers",
-// "group:NAME", "network:NAME" or a name.
+// "group:NAME", "network:NAME", "foreign:NAME" or a name.
 func ParseTerm(s string) (Term, error) {
 	switch s {
 	case "enrolled":
@@ -62,6 +66,13 @@ func ParseTerm(s string) (Term, error) {
 			return Term{}, err
 		}
 		return Term{kind: group, group: parsed}, nil
+	}
+	if n, ok := strings.CutPrefix(s, "foreign:"); ok {
+		parsed, err := ParsePartner(n)
+		if err != nil {
+			return Term{}, err
+		}
+		return Term{kind: partner, partner: parsed}, nil
 	}
 	if n, ok := strings.CutPrefix(s, "network:"); ok {
 		parsed, err := ParseNetwork(n)
@@ -86,6 +97,8 @@ func (t Term) String() string {
 		return "group:" + t.group.String()
 	case network:
 		return "network:" + t.network.String()
+	case partner:
+		return "foreign:" + t.partner.String()
 	case enrolled:
 		return "enrolled"
 	case strangers:
@@ -118,6 +131,8 @@ func (t Term) Matches(s Subject) bool {
 			return false
 		}
 		return slices.Contains(s.Groups, t.group)
+	case partner:
+		return !t.partner.IsZero() && t.partner == s.Partner
 	case network:
 		return t.network != Network{} && slices.Contains(s.Networks, t.network)
 	}
