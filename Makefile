@@ -1,6 +1,6 @@
 # make        builds ./postern
 # make test   installs what the tests need and runs all of them
-# make bench  the Go benchmarks
+# make bench  the Go benchmarks (beside other servers: bench/run)
 # make bench-cut   how fast 10,000 live connections are cut
 # make fuzz   every fuzz test, a minute each
 # make keymaker  builds the join page's script again (needs npm)
@@ -9,12 +9,12 @@ GO ?= go
 FUZZTIME ?= 60s
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test tools lint unit fuzz fuzz-smoke bench bench-cut cover keymaker clean
+.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut cover keymaker clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o postern ./cmd/postern
 
-test: tools lint unit fuzz-smoke
+test: tools lint unit allocs fuzz-smoke
 
 tools:
 	@scripts/test-tools
@@ -28,6 +28,10 @@ lint:
 
 unit:
 	$(GO) test -race -timeout 20m ./...
+
+# allocations per operation, beside the recorded ones
+allocs:
+	@scripts/allocs
 
 # every fuzz test over its seeds and a little new input; 'make fuzz' looks for more
 fuzz-smoke:
