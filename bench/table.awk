@@ -8,7 +8,7 @@ function median(k,   i, j, t, a) {
 }
 /server/ {
   x = $0
-  if ($2 == "bulk") x = $(NF-1)
+  if ($2 == "bulk") x = $(NF-2)
   else if ($2 == "idle") x = $(NF-1)
   else { sub(/.*server +/, "", x); sub(/ .*/, "", x) }
   k = $1 " " $2; n[k]++; v[k, n[k]] = x + 0

@@ -19,15 +19,18 @@ func TestAStaleConnectionCostsNobodyAnything(t *testing.T) {
 	for sentence, method := range map[string]string{"a GET": "GET", "a HEAD": "HEAD", "a POST, by a look before it is sent": "POST"} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
+			gone := make(chan struct{}, 100)
 			app := listen(t, func(c net.Conn) { // one answer, and gone without a word
 				if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 				}
+				c.Close()
+				gone <- struct{}{}
 			})
 			front, f := door(t, "http://"+app, Options{})
-			for range 20 {
-				if method == "POST" {
-					time.Sleep(10 * time.Millisecond) // the end has arrived
+			for i := range 20 {
+				if method == "POST" && i > 0 {
+					<-gone
 				}
 				req, err := http.NewRequest(method, front.URL, nil)
 				if err != nil {

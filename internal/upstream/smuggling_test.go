@@ -173,6 +173,7 @@ func TestAnAnswerToNothingReachesNobody(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
+			said := make(chan struct{}, 100)
 			app := listen(t, func(c net.Conn) {
 				r := bufio.NewReader(c)
 				for {
@@ -180,6 +181,7 @@ func TestAnAnswerToNothingReachesNobody(t *testing.T) {
 						return
 					}
 					say(c)
+					said <- struct{}{}
 				}
 			})
 			front, f := door(t, "http://"+app, Options{})
@@ -188,7 +190,7 @@ func TestAnAnswerToNothingReachesNobody(t *testing.T) {
 				if status/100 != 2 || body != "good" && body != "" {
 					t.Fatalf("%d %q %s", status, body, f.all())
 				}
-				time.Sleep(50 * time.Millisecond) // so that what comes later has come
+				<-said // so that what comes later has come
 			}
 		})
 	}
