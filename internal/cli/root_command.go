@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +21,7 @@ import (
 )
 
 const (
-	rootKeyUsage = "the root's sealed key, `FILE`"
+	rootKeyUsage = "the root's key: its sealed `FILE`, or pkcs11:… or tpm:… for one in a token"
 	rootUsage    = "the root's certificate, `FILE` (default root.pem beside the key)"
 )
 
@@ -40,22 +41,24 @@ authority's side. Requests and answers are small files that any stick carries.`,
 }
 
 func newRootCreate(a *app) *cobra.Command {
-	var out, domain, kind string
+	var out, domain, kind, token string
 	c := &cobra.Command{
 		Use:   "create",
 		Short: "Make a root and seal its key",
 		Long: `Make a root for a trust domain: its certificate, and its key sealed with a
 passphrase. The passphrase is generated and shown this one time; to use one of
-your own, name a file with it in ` + passphraseVariable + `.`,
-		Example: "  postern root create --trust-domain example.com --out safe",
+your own, name a file with it in ` + passphraseVariable + `. --root-key makes
+the key in a PKCS#11 token or a TPM instead, where it stays; its PIN is asked for.`,
+		Example: "  postern root create --trust-domain example.com --out safe\n  postern root create --root-key tpm:0x81000001",
 		Args:    arguments(0, 0, "", ""),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.rootCreate(out, domain, kind)
+			return a.rootCreate(out, domain, kind, token)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "postern-root", "the `FOLDER` that is made for it")
 	c.Flags().StringVar(&domain, "trust-domain", "", trustDomainUsage)
 	c.Flags().StringVar(&kind, "key", "", "the `KIND` of its key: ecdsa-p256, ecdsa-p384 or rsa-3072")
+	c.Flags().StringVar(&token, "root-key", "", "make the key in a token or TPM: `pkcs11:…` or tpm:…")
 	return c
 }
 
@@ -69,7 +72,7 @@ type rootMade struct {
 	founded
 }
 
-func (a *app) rootCreate(out, domain, kind string) error {
+func (a *app) rootCreate(out, domain, kind, token string) error {
 	conf, err := config.Default().WithTrustDomain(domain)
 	if err != nil {
 		return &UsageError{err, ""}
@@ -78,21 +81,19 @@ func (a *app) rootCreate(out, domain, kind string) error {
 	if err != nil {
 		return &UsageError{err, ""}
 	}
+	if token != "" && (!keys.IsToken(token) || kind != "") {
+		return usage("postern root create --root-key tpm:0x81000001", "--root-key makes a key in a token (pkcs11:… or tpm:…), of the kind ecdsa-p256")
+	}
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return withHint(err, "--out names a folder that is not there yet")
 	}
-	key, err := keys.Generate(k)
+	made := rootMade{TrustDomain: domainOf(conf).String(), Certificate: filepath.Join(out, authority.RootFile), Key: token}
+	made.Data = out
+	key, err := a.newRootKey(&made, k)
 	if err != nil {
-		return err
+		return errors.Join(err, os.Remove(out))
 	}
-	made := rootMade{TrustDomain: domainOf(conf).String(), Certificate: filepath.Join(out, authority.RootFile), Key: filepath.Join(out, authority.RootKeyFile)}
-	p, generated, err := a.newPassphrase()
-	if err != nil {
-		return err
-	}
-	if err := keys.Seal(made.Key, key, p, generated); err != nil {
-		return err
-	}
+	defer key.Close()
 	root, err := ceremony.Create(domainOf(conf), key, a.Now())
 	if err != nil {
 		return err
@@ -107,26 +108,59 @@ func (a *app) rootCreate(out, domain, kind string) error {
 	if err := keepTranscript(filepath.Join(out, authority.CeremoniesFile), "", answer.Transcript); err != nil {
 		return err
 	}
-	made.Root, made.Transcript, made.Data = invite.PinOf(root.Certificate()).String(), answer.Transcript, out
+	made.Root, made.Transcript = invite.PinOf(root.Certificate()).String(), answer.Transcript
+	return a.showRoot(made)
+}
+
+// newRootKey makes the key of a root: sealed in a file, or in the token that
+// made.Key names.
+func (a *app) newRootKey(made *rootMade, kind keys.Kind) (keys.Held, error) {
+	if made.Key != "" {
+		return keys.Make(made.Key, a.askSecret)
+	}
+	made.Key = filepath.Join(made.Data, authority.RootKeyFile)
+	p, generated, err := a.newPassphrase()
+	if err != nil {
+		return nil, err
+	}
+	key, err := keys.Generate(kind)
+	if err != nil {
+		return nil, err
+	}
+	if err := keys.Seal(made.Key, key, p, generated); err != nil {
+		return nil, err
+	}
 	if generated {
 		if err := a.showPassphrase(&made.founded, p); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	return keys.InMemory(key), nil
+}
+
+func (a *app) showRoot(made rootMade) error {
 	return a.show(made, func(w io.Writer) {
 		say(w, "The root of %s is made.", made.TrustDomain)
-		facts(w, "certificate", here(made.Certificate), "sealed key", here(made.Key), "fingerprint", made.Root)
-		a.sayTranscript(w, answer.Transcript)
+		facts(w, "certificate", here(made.Certificate), "key", made.where(), "fingerprint", made.Root)
+		a.sayTranscript(w, made.Transcript)
 		say(w, "Take %s to the machine that shall run the authority, and there:", here(made.Certificate))
 		say(w, "  postern init --without-root --trust-domain %s", made.TrustDomain)
 	})
+}
+
+// where says where the key is.
+func (m rootMade) where() string {
+	if keys.IsToken(m.Key) {
+		return m.Key
+	}
+	return here(m.Key) + ", sealed"
 }
 
 // newPassphrase returns the passphrase of the file that the environment names,
 // or draws one.
 func (a *app) newPassphrase() (p keys.Passphrase, generated bool, err error) {
 	if a.Getenv(passphraseVariable) != "" {
-		p, err = a.askSecret("")
+		p, err = a.askSecret(keys.Question{})
 		return p, false, err
 	}
 	p, err = keys.NewPassphrase()
@@ -353,7 +387,7 @@ func (a *app) askHere(ctx context.Context, apply func(context.Context, authority
 		return err
 	}
 	defer root.close()
-	root.log = filepath.Join(filepath.Dir(ref.key), authority.CeremoniesFile)
+	root.log = filepath.Join(ref.dir(), authority.CeremoniesFile)
 	answer, err := a.perform(root, func(p ceremony.Policy) (ceremony.Answer, error) {
 		p.Zones = zones
 		return root.Answer(request.File, p)

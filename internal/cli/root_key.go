@@ -20,8 +20,16 @@ import (
 
 // A rootRef says where a root is: its key, and its certificate.
 type rootRef struct {
-	key  string // a sealed file
-	cert string // "" is root.pem beside the key
+	key  string // a sealed file, or a key in a token
+	cert string // "" is root.pem beside the key, or for a token in this folder
+}
+
+// dir is where the certificate and the transcripts are when nothing else is said.
+func (r rootRef) dir() string {
+	if keys.IsToken(r.key) {
+		return "."
+	}
+	return filepath.Dir(r.key)
 }
 
 // noDomain has a root's own name say which trust domain it is for.
@@ -39,7 +47,7 @@ func (o *openRoot) close() { o.held.Close() }
 
 // openRoot opens a root. The passphrase is asked for once.
 func (a *app) openRoot(ref rootRef, d identity.TrustDomain) (*openRoot, error) {
-	path := cmp.Or(ref.cert, filepath.Join(filepath.Dir(ref.key), authority.RootFile))
+	path := cmp.Or(ref.cert, filepath.Join(ref.dir(), authority.RootFile))
 	cert, err := readCertificateFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, withHint(err, "--root names the file with the root's certificate")
@@ -59,23 +67,34 @@ func (a *app) openRoot(ref rootRef, d identity.TrustDomain) (*openRoot, error) {
 }
 
 // askSecret asks a person for the secret of a root's key, or reads it from the
-// file that the environment names.
-func (a *app) askSecret(what string) (keys.Passphrase, error) {
-	if path := a.Getenv(passphraseVariable); path != "" {
-		p, err := keys.ReadPassphraseFile(path)
+// file that the environment names. A file is not tried where a wrong PIN would
+// lock the token.
+func (a *app) askSecret(q keys.Question) (keys.Passphrase, error) {
+	parse, read, what := keys.ParsePassphrase, keys.ReadPassphraseFile, q.What
+	if q.PIN {
+		parse, read = keys.ParsePIN, keys.ReadPINFile
+	}
+	if q.Last {
+		what += " (the last try before the token locks itself)"
+	}
+	path := a.Getenv(passphraseVariable)
+	switch {
+	case path != "" && q.Last:
+		return keys.Passphrase{}, withHint(fmt.Errorf("the %s is not tried from a file: one more wrong one locks the token", q.What), "unset "+passphraseVariable+" and type it")
+	case path != "":
+		p, err := read(path)
 		if err != nil {
 			return keys.Passphrase{}, withHint(err, passphraseVariable+" names the file")
 		}
 		return p, nil
-	}
-	if a.ReadPassword == nil {
+	case a.ReadPassword == nil:
 		return keys.Passphrase{}, withHint(fmt.Errorf("nobody is here to ask for the %s", what), "run it in a terminal, or name a file with it in "+passphraseVariable)
 	}
 	typed, err := a.ReadPassword(what + ": ")
 	if err != nil {
 		return keys.Passphrase{}, err
 	}
-	return keys.ParsePassphrase(typed)
+	return parse(typed)
 }
 
 // before returns the hash of the newest transcript that is kept beside the

@@ -47,6 +47,30 @@ func ParsePassphrase(s string) (Passphrase, error) {
 	return Passphrase{[]byte(s)}, nil
 }
 
+// ParsePIN returns the PIN of a token, without the white space around it.
+func ParsePIN(s string) (Passphrase, error) {
+	s = strings.TrimSpace(s)
+	if s == "" || len(s) > 255 || strings.ContainsAny(s, "\r\n\x00") {
+		return Passphrase{}, errors.New("that is no PIN: it has one line of 1 to 255 characters")
+	}
+	return Passphrase{[]byte(s)}, nil
+}
+
+// ReadPINFile reads the PIN that is all the file at path holds. Nobody but its
+// owner may be able to read it.
+func ReadPINFile(path string) (Passphrase, error) {
+	data, err := readPrivateFile(path)
+	if err != nil {
+		return Passphrase{}, fmt.Errorf("read PIN: %w", err)
+	}
+	defer clear(data)
+	p, err := ParsePIN(string(data))
+	if err != nil {
+		return Passphrase{}, fmt.Errorf("read PIN %s: %w", path, err)
+	}
+	return p, nil
+}
+
 // ReadPassphraseFile reads the passphrase that is all the file at path holds.
 // Nobody but its owner may be able to read it.
 func ReadPassphraseFile(path string) (Passphrase, error) {
