@@ -48,8 +48,8 @@ func newRootCreate(a *app) *cobra.Command {
 		Long: `Make a root for a trust domain: its certificate, and its key sealed with a
 passphrase. The passphrase is generated and shown this one time; to use one of
 your own, name a file with it in ` + passphraseVariable + `.
---root-key makes the key in a PKCS#11 token or a TPM instead, where it stays; its
-PIN is asked for.`,
+--root-key makes the key in a PKCS#11 token or a TPM instead, where it stays;
+its PIN is asked for.`,
 		Example: "  postern root create --trust-domain example.com --out safe\n  postern root create --root-key tpm:0x81000001",
 		Args:    arguments(0, 0, "", ""),
 		RunE: func(c *cobra.Command, _ []string) error {
