@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -28,7 +29,15 @@ type Filter struct {
 	// After is where the page before ended.
 	After Place
 	Limit int // zero is no limit
+
+	byName string // how the name is looked for; "" is by the column
 }
+
+// The ways to look for a name: by its index, and along the ledger.
+const (
+	byIndex     = "c.seq IN (SELECT seq FROM certificate WHERE name = %s OR name > %s AND name < %s)"
+	alongLedger = "((c.name || '') = %s OR (c.name || '') > %s AND (c.name || '') < %s)"
+)
 
 // A Place is a certificate's place in a list.
 type Place struct {
@@ -74,13 +83,13 @@ func (r reader) Certificates(ctx context.Context, f Filter) iter.Seq2[Certificat
 			scanCertificate, func(row CertificateRow) []any { return []any{millis(row.NotAfter), int64(row.Seq)} })
 	}
 	return func(yield func(CertificateRow, error) bool) {
-		order, name, err := r.order(ctx, f)
+		order, byName, err := r.order(ctx, f)
 		if err != nil {
 			yield(CertificateRow{}, err)
 			return
 		}
+		f.byName = byName
 		conditions, args := f.where(1)
-		conditions = strings.ReplaceAll(conditions, "c.name", name)
 		query := fmt.Sprintf("%s WHERE %s < $1 %s ORDER BY %s DESC LIMIT $%d", certificateColumns, order, conditions, order, len(args)+2)
 		before := int64(math.MaxInt64)
 		if f.After.Seq != 0 {
@@ -98,26 +107,29 @@ func (r reader) Certificates(ctx context.Context, f Filter) iter.Seq2[Certificat
 // few is how many rows are rather sorted than looked for along the ledger.
 const few = 2000
 
-// order returns the expressions for the number and the name of a certificate.
-// What fits a name, or has not ended, is found by an index that is in another
-// order than the ledger's: a few are sorted, and many are met soon enough on
-// the way along the ledger. An expression in place of the column keeps a
-// database from using the other index.
-func (r reader) order(ctx context.Context, f Filter) (number, name string, err error) {
+// order returns the expression that a list goes by, and how it looks for a
+// name. What fits a name, or has not ended, is found by an index that is in
+// another order than the ledger's: a few are sorted, and many are met soon
+// enough on the way along the ledger. A plus before the number, or an expression
+// in place of the name, keeps a database from using the other index.
+func (r reader) order(ctx context.Context, f Filter) (number, byName string, err error) {
 	narrow := Filter{Name: f.Name, EndsAfter: f.EndsAfter}
 	conditions, args := narrow.where(0)
 	if conditions == "" {
-		return "c.seq", "c.name", nil
+		return "c.seq", "", nil
 	}
 	var n int
 	query := fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM certificate c WHERE %s LIMIT %d) AS some", strings.TrimPrefix(conditions, "AND "), few+1)
 	if err := r.session.row(ctx, query, args, &n); err != nil {
 		return "", "", err
 	}
-	if n <= few {
-		return "+c.seq", "c.name", nil
+	switch {
+	case n > few:
+		return "c.seq", alongLedger, nil
+	case !f.Name.IsZero():
+		return "c.seq", byIndex, nil
 	}
-	return "c.seq", "(c.name || '')", nil
+	return "+c.seq", "", nil
 }
 
 // where returns the filter's conditions and their parameters, which come after
@@ -136,7 +148,7 @@ func (f Filter) where(others int) (conditions string, args []any) {
 	}
 	if !f.Name.IsZero() {
 		from, to := span(f.Name)
-		add("(c.name = %s OR c.name > %s AND c.name < %s)", f.Name.String(), from, to)
+		add(cmp.Or(f.byName, "(c.name = %s OR c.name > %s AND c.name < %s)"), f.Name.String(), from, to)
 	}
 	if f.Host != "" {
 		add("c.seq IN (SELECT certificate FROM certificate_host WHERE host = %s)", f.Host)
