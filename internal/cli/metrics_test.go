@@ -72,7 +72,7 @@ func tableOfMetrics(t *testing.T, r *prometheus.Registry) string {
 	descs := make(chan *prometheus.Desc, 1000)
 	r.Describe(descs)
 	close(descs)
-	form := regexp.MustCompile(`^Desc\{fqName: "(postern_[a-z0-9_]+)", help: "(.*)", constLabels: \{\}, variableLabels: \{(.*)\}\}$`)
+	form := regexp.MustCompile(`^Desc\{fqName: "(postern_[a-z0-9_]+)", help: "(.*?)"(?:, unit: "[^"]*")?, constLabels: \{\}, variableLabels: \{(.*)\}\}$`)
 	var rows []string
 	for d := range descs {
 		m := form.FindStringSubmatch(d.String())
