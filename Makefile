@@ -1,12 +1,19 @@
 # make        builds ./postern
 # make test   installs what the tests need and runs all of them
+<<<<<<< HEAD
 # make bench  the Go benchmarks (beside other servers: bench/run)
 # make bench-cut   how fast 10,000 live connections are cut
+=======
+# make bench  the Go benchmarks
+# make bench-cut soak   how fast 10,000 live connections are cut
+# make soak   ten minutes at full load; SOAK=1m for less
+>>>>>>> 0bc9179 (postern: soak a door at full load, with reloads and revocations going on)
 # make fuzz   every fuzz test, a minute each
 # make keymaker  builds the join page's script again (needs npm)
 
 GO ?= go
 FUZZTIME ?= 60s
+SOAK ?= 10m
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut cover keymaker clean
@@ -48,6 +55,9 @@ keymaker:
 
 bench-cut:
 	$(GO) test -run '^$$' -bench CutAmong -benchtime 1x ./internal/gateway
+
+soak:
+	$(GO) test -tags soak -run TestSoak -timeout 60m -v ./cmd/postern -soak $(SOAK)
 
 clean:
 	rm -f postern
