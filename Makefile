@@ -1,13 +1,8 @@
 # make        builds ./postern
 # make test   installs what the tests need and runs all of them
-<<<<<<< HEAD
 # make bench  the Go benchmarks (beside other servers: bench/run)
 # make bench-cut   how fast 10,000 live connections are cut
-=======
-# make bench  the Go benchmarks
-# make bench-cut soak   how fast 10,000 live connections are cut
 # make soak   ten minutes at full load; SOAK=1m for less
->>>>>>> 0bc9179 (postern: soak a door at full load, with reloads and revocations going on)
 # make fuzz   every fuzz test, a minute each
 # make keymaker  builds the join page's script again (needs npm)
 
@@ -16,7 +11,7 @@ FUZZTIME ?= 60s
 SOAK ?= 10m
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut cover keymaker clean
+.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak cover keymaker clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o postern ./cmd/postern
