@@ -4,6 +4,7 @@
 # make bench-cut   how fast 10,000 live connections are cut
 # make soak   ten minutes at full load; SOAK=1m for less
 # make fuzz   every fuzz test, a minute each
+# make dist   builds ./dist for Linux, macOS and Windows, amd64 and arm64
 # make keymaker  builds the join page's script again (needs npm)
 
 GO ?= go
@@ -11,7 +12,7 @@ FUZZTIME ?= 60s
 SOAK ?= 10m
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak cover keymaker clean
+.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak cover keymaker dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o postern ./cmd/postern
@@ -45,6 +46,9 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+dist:
+	@scripts/dist
+
 keymaker:
 	@scripts/keymaker
 
@@ -55,4 +59,4 @@ soak:
 	$(GO) test -tags soak -run TestSoak -timeout 60m -v ./cmd/postern -soak $(SOAK)
 
 clean:
-	rm -f postern
+	rm -rf postern dist

@@ -49,8 +49,9 @@ type server struct {
 	journal    *gateway.Journal
 	metrics    *prometheus.Registry
 	public     http.Handler
-	unawait    func()        // no switch of issuers waits for this gateway any more
-	course     enroll.Course // of invitations
+	unawait    func()            // no switch of issuers waits for this gateway any more
+	course     enroll.Course     // of invitations
+	downloads  *enroll.Downloads // for the page of an invitation
 	acme       *acme.Server
 	assertions *assertion.Signer
 	publicCA   atomic.Pointer[publicCA] // nil until a host's certificate is to be public
@@ -79,6 +80,9 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	}
 	if s.assertions, err = assertion.Open(filepath.Join(house.Dir, assertionsFolder), "spiffe://"+house.Roster.TrustDomain().String(), a.Now); err != nil {
 		return nil, err
+	}
+	if s.downloads, err = enroll.OpenDownloads(filepath.Join(house.Dir, downloadsFolder)); err != nil {
+		return nil, fmt.Errorf("programs to offer: %w", err)
 	}
 	if s.public, err = s.publicSide(); err != nil {
 		return nil, err
@@ -110,6 +114,10 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	return s, nil
 }
 
+// downloadsFolder, in the data folder, holds programs that the page of an
+// invitation offers.
+const downloadsFolder = "downloads"
+
 // clientRef returns the certificate that the gateway found good.
 func clientRef(r *http.Request) (ledger.Ref, bool) {
 	c, ok := gateway.ClientOf(r)
@@ -127,7 +135,7 @@ func clientCertificate(r *http.Request) (*x509.Certificate, bool) {
 func (s *server) publicSide() (http.Handler, error) {
 	join, err := enroll.Handler(enroll.Options{
 		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), Roots: func() []*x509.Certificate { return s.house.Roster.Anchors().Trusted() },
-		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Log: s.log, Now: s.app.Now,
+		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Downloads: s.downloads, Log: s.log, Now: s.app.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -253,7 +261,7 @@ func (s *server) close() error {
 	if p := s.publicCA.Swap(nil); p != nil {
 		p.cache.Stop()
 	}
-	return s.journal.Close()
+	return errors.Join(s.downloads.Close(), s.journal.Close())
 }
 
 // siteURL returns the address of a site.

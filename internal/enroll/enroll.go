@@ -41,7 +41,9 @@ type Options struct {
 	Sites func(identity.Name) []string
 	// Course remembers what happens to invitations; nil means nobody does.
 	Course *Course
-	Log    *slog.Logger
+	// Downloads are programs to offer; nil means none.
+	Downloads *Downloads
+	Log       *slog.Logger
 	// Now is the clock of the limits; nil means time.Now.
 	Now func() time.Time
 	// Limits bound the attempts; the zero Limits are the defaults.
@@ -65,7 +67,12 @@ func Handler(o Options) (http.Handler, error) {
 	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now), reports: newLimiter(o.Limits, o.Now)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
-	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site}), http.StatusOK))
+	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site, Downloads: o.Downloads.offered()}), http.StatusOK))
+	mux.HandleFunc("GET "+page.JoinFolder+"{file}", func(w http.ResponseWriter, r *http.Request) {
+		if !o.Downloads.serve(w, r, r.PathValue("file")) {
+			page.NotFound(site).Write(w, http.StatusNotFound)
+		}
+	})
 	mux.Handle("POST "+invite.Path, answer(d.join))
 	mux.Handle("POST "+invite.ReportPath, answer(d.report))
 	mux.Handle("GET "+page.Keymaker().In(page.JoinFolder).Path, script(page.Keymaker()))

@@ -54,6 +54,7 @@ type texts struct {
 	JoinCopied       string
 	JoinMissing      string
 	JoinGo           string
+	JoinChecksum     string
 	JoinSafe         string
 	JoinSafeP        string
 
@@ -126,7 +127,8 @@ var english = texts{
 	JoinReplace:      "Put the whole link that you were given in place of LINK, from https:// to its last letter. It stands in the address bar if you followed it here.",
 	JoinCopy:         "Copy",
 	JoinCopied:       "Copied",
-	JoinMissing:      "Is the command not known there? With Go on the computer, this installs it:",
+	JoinMissing:      "Is the command not known there? This is how it gets there:",
+	JoinChecksum:     "Beside each program stands its SHA-256.",
 	JoinGo:           "go install github.com/postern-project/postern/cmd/postern@latest",
 	JoinSafe:         "Is it safe to look at this page?",
 	JoinSafeP:        "Yes. Opening it spends nothing: the code is in the part of the address that browsers keep to themselves, and is sent only when you make the key. Whoever invited you sees that the page was opened, and on what kind of device. The invitation works once, and only for a short time.",

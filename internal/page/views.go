@@ -51,6 +51,14 @@ func script(names ...string) template.JS {
 type JoinView struct {
 	// Site is whose door it is: the trust domain or the public host name.
 	Site string
+	// Downloads are programs that the server offers.
+	Downloads []Download
+}
+
+// A Download is the program for one kind of system.
+type Download struct {
+	System, URL string
+	SHA256      string // in hex
 }
 
 // Join returns the page that an invitation's link leads to.
