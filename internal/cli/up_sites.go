@@ -29,6 +29,7 @@ const servedFolder = "served"
 type sites struct {
 	behind  map[string]behind // by the site's key
 	keepers map[string]keeper // by host
+	forward *forwardSocket    // nil for none
 	shown   map[string]shown  // by host: in place of our own, to those who do not verify by our root
 	// partners are the foreign authorities, by host and name.
 	partners map[string]partnerKeeper
@@ -82,6 +83,9 @@ func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites)
 			return fmt.Errorf("server certificate for %s: %w", host, err)
 		}
 	}
+	if err := s.fillForward(conf, next, old); err != nil {
+		return err
+	}
 	return s.fillShown(conf, next, old)
 }
 
@@ -91,6 +95,9 @@ func (n *sites) dropUnless(kept *sites) {
 		if _, ok := kept.behind[target]; !ok && b.close != nil {
 			b.close()
 		}
+	}
+	if n.forward != kept.forward && n.forward != nil {
+		n.forward.stop()
 	}
 	for host, c := range n.shown {
 		if c.stop != nil && (kept.shown[host].from != c.from || kept.shown[host].ca != c.ca) {
@@ -117,6 +124,8 @@ func (s *server) openBehind(ctx context.Context, site config.Site) (behind, erro
 			return behind{}, err
 		}
 		return behind{handler: static.Handler(gateway.Refuse), close: func() { static.Close() }}, nil
+	case site.Elsewhere:
+		return behind{}, nil
 	case len(site.TCP) > 0:
 		return s.openTCP(site)
 	}
@@ -128,6 +137,9 @@ func hosts(conf config.Config) []string {
 	all := []string{conf.PublicName()}
 	for _, site := range conf.Sites {
 		all = append(all, site.Host)
+	}
+	if conf.ForwardAuth.Host != "" {
+		all = append(all, conf.ForwardAuth.Host)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -216,6 +228,9 @@ func (n *sites) certificateUntil() time.Time {
 // gatewayConfig says conf in the gateway's words.
 func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway.Config {
 	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, JoinURL: d.publicURL(conf) + "/join"}
+	if f := conf.ForwardAuth; f.Host != "" {
+		c.Sites = append(c.Sites, gateway.Site{Host: f.Host, Stealth: true, List: f.List, ForwardHeader: f.Header})
+	}
 	for _, site := range conf.Sites {
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, NeverAsks: site.NeverAsks, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy, Partners: now.partnersOf(site),

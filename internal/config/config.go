@@ -55,6 +55,8 @@ type Config struct {
 	// Proxies are the load balancers whose connections begin with a PROXY
 	// header.
 	Proxies []netip.Prefix
+	// ForwardAuth is where other servers ask whether a request may pass.
+	ForwardAuth ForwardAuth
 	// PublicCA certifies the hosts whose certificate is public.
 	PublicCA PublicCA
 	// IssuerKey is the kind of key that new issuers get.
@@ -97,13 +99,14 @@ type Log struct {
 }
 
 // A Site is one host name with what stands behind it and who may enter. One
-// of Static, Proxy and TCP is set. The zero List lets nobody in. List is for
+// of Static, Proxy, TCP and Elsewhere is set. The zero List lets nobody in. List is for
 // what no route matches.
 type Site struct {
 	Host        string            // canonical: lower case, no trailing dot, IDN in ASCII, an IPv6 literal without brackets
 	Static      string            // an absolute path to an existing folder
 	Proxy       []string          // http(s)://HOST:PORT, h2c://HOST:PORT or unix:/PATH
 	TCP         []string          // HOST:PORT or unix:/PATH
+	Elsewhere   bool              // served by another server, which asks by forward_auth
 	Upstream    Upstream          // how Proxy or TCP is reached
 	Certificate ServerCertificate // what it shows to clients
 	Identity    []gateway.Form    // how the application is told who asks, beside the usual fields
@@ -150,6 +153,9 @@ func (c Config) Site(host string) (Site, bool) {
 
 // Target says in a few words what stands behind the site.
 func (s Site) Target() string {
+	if s.Elsewhere {
+		return "another server"
+	}
 	return cmp.Or(strings.Join(s.Proxy, ", "), strings.Join(s.TCP, ", "), s.Static)
 }
 

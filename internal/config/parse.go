@@ -64,6 +64,7 @@ func (r *reader) config(root ast.Node) Config {
 		"profiles":       func(n ast.Node) { c.Profiles = r.profiles(n) },
 		"networks":       func(n ast.Node) { c.Networks = r.networks(n) },
 		"proxy_protocol": func(n ast.Node) { c.Proxies = r.proxies(n) },
+		"forward_auth":   func(n ast.Node) { c.ForwardAuth = r.forwardAuth(n) },
 		"public_ca":      func(n ast.Node) { c.PublicCA = r.publicCA(n) },
 		"acme":           func(n ast.Node) { c.ACME = r.acme(n) },
 		"issuers":        func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
@@ -73,6 +74,7 @@ func (r *reader) config(root ast.Node) Config {
 		c.Public.Listen = c.Listen[0].next()
 	}
 	r.publicHostIsNoSite(c)
+	r.forwardHostIsNoSite(c)
 	r.networksExist(c)
 	r.acmeProfilesAreForServers(c)
 	return c

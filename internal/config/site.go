@@ -56,6 +56,7 @@ func (r *reader) site(p pair) Site {
 		"upstream":    func(n ast.Node) { r.upstream(n, &s.Upstream) },
 		"starttls":    r.word("starttls", func(v string) (err error) { s.StartTLS, err = parseStartTLS(v); return err }),
 		"certificate": func(n ast.Node) { r.serverCertificate(n, &s.Certificate) },
+		"elsewhere":   r.boolean("elsewhere", &s.Elsewhere),
 		"identity":    func(n ast.Node) { s.Identity = r.forms(n) },
 		"stealth":     r.boolean("stealth", &s.Stealth),
 		"tls_min":     r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
@@ -90,7 +91,7 @@ func (r *reader) oneTarget(p pair, what string) {
 			return // section has complained
 		}
 		for _, q := range r.pairs(p.value, what) {
-			if q.key == "static" || q.key == "proxy" || q.key == "tcp" {
+			if q.key == "static" || q.key == "proxy" || q.key == "tcp" || q.key == "elsewhere" {
 				targets = append(targets, q.key)
 			}
 		}

@@ -64,7 +64,7 @@ func (s Site) Key() string {
 	if u.Certificate.Own {
 		own = s.Host // whose certificate it is
 	}
-	return fmt.Sprintf("%q %q %q %+v %q %q", s.Static, s.Proxy, s.TCP, u, ca, own)
+	return fmt.Sprintf("%q %q %q %v %+v %q %q", s.Static, s.Proxy, s.TCP, s.Elsewhere, u, ca, own)
 }
 
 // targets reads one address or a list of them.
@@ -246,6 +246,8 @@ func (r *reader) fitsUpstream(p pair, s Site, what string) {
 	ofTLS := u.CA != nil || u.ServerName != "" || !u.Certificate.IsZero()
 	ofHTTP := ofTLS || u.Retries != 0 || u.Health.Path != "" || u.Health.Host != "" || u.Answer != 0 || u.Idle != 0 || u.Separate || u.MaxBody != 0
 	switch {
+	case s.Elsewhere && s.Key() != (Site{Elsewhere: true}).Key():
+		r.fail(p.at, "drop it: the other server knows its application", "%s has upstream, and is served elsewhere", what)
 	case s.Static != "" && s.Key() != (Site{Static: s.Static}).Key():
 		r.fail(p.at, "drop it, or say proxy: in place of static:", "%s has upstream, and a folder has none", what)
 	case len(s.Identity) > 0 && len(s.Proxy) == 0:

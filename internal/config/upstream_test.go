@@ -134,6 +134,32 @@ func TestWhereACertificateComesFrom(t *testing.T) {
 	}
 }
 
+func TestWhoMayAskAboutRequests(t *testing.T) {
+	c, _, err := Parse("postern.yaml", []byte("forward_auth: {socket: /run/a.sock, mode: \"0666\", header: Client-Cert, host: auth.example, allow: [services/nginx]}\nsites:\n  a.example: {elsewhere: true, allow: [ben]}\n"))
+	if f := c.ForwardAuth; err != nil || f.Socket != "/run/a.sock" || f.Mode != 0o666 || f.Header != "Client-Cert" || f.Host != "auth.example" || len(f.List.Allow) != 1 {
+		t.Errorf("%+v, %v", c.ForwardAuth, err)
+	}
+	if s, _ := c.Site("a.example"); s.Target() != "another server" {
+		t.Errorf("%+v", s)
+	}
+	for text, want := range map[string]string{
+		"forward_auth: {header: X}":                                                          "forward_auth: nowhere to ask",
+		"forward_auth: {socket: /a, allow: [ben]}":                                           "forward_auth: allow without a host",
+		"forward_auth: {host: a.example}":                                                    "a host is for services that are named",
+		"forward_auth: {host: a.example, allow: [enrolled]}":                                 "a host is for services that are named",
+		"forward_auth: {host: a.example, allow: [strangers]}":                                "a host is for services that are named",
+		"forward_auth: {socket: /a, mode: \"0777\"}":                                         `"0777" is no mode of a socket`,
+		"forward_auth: {socket: /a, header: \"X Y\"}":                                        `"X Y" is no name of a header field`,
+		"forward_auth: {host: a.example, allow: [x]}\nsites: {a.example: {elsewhere: true}}": "host a.example of forward_auth is something else already",
+		"sites: {a.example: {elsewhere: true, upstream: {retries: 1}}}":                      "is served elsewhere",
+		"sites: {a.example: {elsewhere: true, tcp: \"h:1\"}}":                                "has both elsewhere and tcp",
+	} {
+		if _, _, err := Parse("postern.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestWhoMaySendProxyHeaders(t *testing.T) {
 	c, _, err := Parse("postern.yaml", []byte("proxy_protocol: [10.0.0.5, \"fd00:1::/64\"]\n"))
 	if err != nil || len(c.Proxies) != 2 || c.Proxies[0].String() != "10.0.0.5/32" {

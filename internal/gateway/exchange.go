@@ -28,6 +28,8 @@ type exchange struct {
 	way     *way // nil until it is known
 	holds   []hold
 
+	given http.Header // all that a server said which asks about another's request
+
 	status    int // 0 until the answer began
 	bytes     int64
 	code      refusal.Code

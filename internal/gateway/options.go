@@ -112,6 +112,9 @@ type Site struct {
 	// Identity is the forms in which Handler is told who asks, beside
 	// X-Postern-Identity and X-Postern-Serial.
 	Identity []Form
+	// ForwardHeader, in place of Handler, makes a site where other servers ask
+	// about their requests: see Gateway.ForwardAuth.
+	ForwardHeader string
 	// Tunnel, in place of Handler, makes a tcp site: those who may pass are
 	// connected with what it dials, and everybody else is refused in the
 	// handshake. A client that speaks HTTP reaches only the reserved paths.

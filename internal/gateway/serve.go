@@ -43,6 +43,9 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		x.refuse(r, code, detail)
 		return
 	}
+	if d.site.ForwardHeader != "" {
+		x.given = r.Header.Clone()
+	}
 	stripRequest(r)
 	r.Host = d.hostWithPort(r.Host)
 	if d.public {
@@ -91,6 +94,10 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 
 // pass hands the request to what is behind the door.
 func (x *exchange) pass(r *http.Request) {
+	if header := x.door.site.ForwardHeader; header != "" {
+		x.g.answerForward(x, r, x.given, header)
+		return
+	}
 	if x.door.site.Handler == nil {
 		x.refuse(r, refusal.NotConfigured, "there is nothing behind this door")
 		return
