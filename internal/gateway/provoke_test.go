@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/partner"
 	"github.com/postern-project/postern/internal/refusal"
+	"github.com/postern-project/postern/internal/rule"
 	"github.com/postern-project/postern/internal/upstream"
 )
 
@@ -144,6 +147,14 @@ var provocations = map[refusal.Code]func(*scene){
 	refusal.Suspended: func(s *scene) {
 		s.w.append(ledger.IdentitySuspended{Name: s.ben.name})
 		s.ask(s.ben, "pw", "/")
+	},
+	refusal.RevocationUnknown: func(s *scene) {
+		theirs := newIssuer(s, "partner", nil)
+		acme, err := rule.ParsePartner("acme")
+		must(s, err)
+		lists := partner.Trust{Name: acme, Anchors: chain.Anchors{Roots: []*x509.Certificate{theirs.cert}}, Lists: []string{"/none.crl"}, Members: []partner.Member{{DNS: "api.example.com"}}}
+		must(s, s.Configure(Config{Sites: []Site{{Host: "pw.example.com", Handler: whoami, List: allow(s, "foreign:acme"), Partners: []*partner.Checker{partner.NewChecker(lists, nil)}}}}))
+		s.ask(s.as(theirs, func(c *x509.Certificate) { c.DNSNames = []string{"api.example.com"} }), "pw", "/")
 	},
 	refusal.NoIdentity: func(s *scene) {
 		s.ask(s.w.record(s.as(s.w.clients, func(c *x509.Certificate) { c.URIs = nil }), "ben/nameless"), "pw", "/")
