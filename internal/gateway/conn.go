@@ -49,8 +49,9 @@ type conn struct {
 	greeted    atomic.Bool                 // set when the first request was let in
 	stall      stall
 
-	where   atomic.Pointer[whereabouts]
-	partner atomic.Pointer[acquaintance]
+	where      atomic.Pointer[whereabouts]
+	remembered atomic.Bool // as one over which a known device came
+	partner    atomic.Pointer[acquaintance]
 
 	mu     sync.Mutex // guards cancel, over and hand
 	cancel context.CancelCauseFunc

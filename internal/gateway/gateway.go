@@ -30,12 +30,13 @@ type Gateway struct {
 	unwatch func()
 
 	// mu is held while config, trust and table are replaced together.
-	mu     sync.Mutex
-	config Config
-	trust  atomic.Pointer[trust]
-	table  atomic.Pointer[table]
-	sight  atomic.Pointer[sight]
-	minute minute
+	mu         sync.Mutex
+	config     Config
+	trust      atomic.Pointer[trust]
+	table      atomic.Pointer[table]
+	sight      atomic.Pointer[sight]
+	minute     minute
+	neighbours neighbours
 }
 
 // New returns a gateway that serves no site yet. It follows the roster until

@@ -1,13 +1,13 @@
 package gateway
 
 import (
-	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,7 +34,7 @@ type listener struct {
 	parkings atomic.Int64 // ever
 
 	mu      sync.Mutex // guards waiting and closed
-	waiting *list.List // of *conn in handshake, the oldest first
+	waiting queue
 	closed  bool
 }
 
@@ -55,7 +55,7 @@ func (g *Gateway) ServePublic(ctx context.Context, ln net.Listener) error {
 }
 
 func (g *Gateway) newListener(ln net.Listener, public bool) *listener {
-	l := &listener{g: g, net: ln, public: public, inner: newHandover(ln.Addr()), waiting: list.New()}
+	l := &listener{g: g, net: ln, public: public, inner: newHandover(ln.Addr()), waiting: newQueue()}
 	l.base = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: l.doorFor, SessionTicketsDisabled: true, Time: g.now}
 	l.plain, l.nowhere = g.plainTLS(), nowhereTLS()
 	l.server = g.newServer()
@@ -213,24 +213,25 @@ func (l *listener) accept(ctx context.Context) {
 }
 
 // enter counts c among the connections in handshake. When there are too many,
-// the one that has taken longest goes: honest handshakes are short, so under a
-// flood it is the least likely to be honest.
+// one of them goes.
 func (l *listener) enter(c *conn) (leave func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, false
 	}
-	if l.waiting.Len() >= l.g.limits.Handshakes {
-		oldest := l.waiting.Front()
-		l.waiting.Remove(oldest)
-		oldest.Value.(*conn).cut(errCrowded)
+	from := c.neighbourhood()
+	if l.waiting.order.Len() >= l.g.limits.Handshakes {
+		now := l.g.now()
+		victim := l.waiting.victim(from, func(p netip.Prefix) bool { return l.g.neighbours.has(p, now) })
+		victim.Value.(waiter).conn.cut(errCrowded)
+		l.waiting.remove(victim)
 	}
-	at := l.waiting.PushBack(c)
+	at := l.waiting.add(c, from)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.waiting.Remove(at) // does nothing when it is gone already
+		l.waiting.remove(at)
 	}, true
 }
 
@@ -239,7 +240,7 @@ func (l *listener) dropWaiting() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	for e := l.waiting.Front(); e != nil; e = e.Next() {
-		e.Value.(*conn).cut(errClosing)
+	for e := l.waiting.order.Front(); e != nil; e = e.Next() {
+		e.Value.(waiter).conn.cut(errClosing)
 	}
 }

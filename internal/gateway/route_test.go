@@ -150,7 +150,7 @@ func TestAChangedRouteCutsWhatItForbids(t *testing.T) {
 // An awayListener is one whose clients come from wherever it says.
 type awayListener struct {
 	net.Listener
-	address string
+	address func() string
 }
 
 type awayConn struct {
@@ -163,13 +163,18 @@ func (l awayListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return awayConn{nc, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(l.address))}, nil
+	return awayConn{nc, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(l.address()))}, nil
 }
 
 func (c awayConn) RemoteAddr() net.Addr { return c.address }
 
 // serveFrom serves h's sites to clients that come from address.
 func (h *house) serveFrom(address string) (addr string) {
+	return h.serveFromEach(func() string { return address })
+}
+
+// serveFromEach asks for each connection where it comes from.
+func (h *house) serveFromEach(address func() string) (addr string) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(h.w.tb, err)
 	ctx, cancel := context.WithCancel(context.Background())

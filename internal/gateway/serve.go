@@ -74,6 +74,7 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 	x.client = v.client
 	if !v.client.IsZero() {
 		g.crowd.know(x.conn)
+		g.remember(x.conn)
 		x.greet()
 	}
 	if len(x.way.limiters) > 0 {
