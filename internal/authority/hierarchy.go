@@ -109,6 +109,8 @@ type RootStatus struct {
 	ListUntil  time.Time `json:"list_until,omitzero"`
 	ListNumber string    `json:"list_number,omitempty"`
 	Revoked    int       `json:"revoked"`
+	// List is that list, DER.
+	List []byte `json:"list,omitempty"`
 }
 
 // A Hierarchy is everything above the certificates that people hold.
@@ -132,6 +134,7 @@ func (s *Service) Hierarchy(ctx context.Context) (Hierarchy, error) {
 		}
 		if r.List != nil {
 			status.ListUntil, status.ListNumber, status.Revoked = r.List.NextUpdate, r.List.Number.String(), len(r.List.RevokedCertificateEntries)
+			status.List = r.List.Raw
 		}
 		h.Roots = append(h.Roots, status)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 )
 
@@ -29,7 +30,8 @@ func newCRL(a *app) *cobra.Command {
 		Use:   "export [ISSUER]",
 		Short: "Write the revocation lists into files",
 		Long: `Write the newest revocation lists of ISSUER, or of every issuer, into a folder:
-ISSUER-SHARD.crl, the list that certificates of the shard point to. --all
+ISSUER-SHARD.crl, the list that certificates of the shard point to, and root.crl,
+the root's own list of issuers that are distrusted. --all
 writes one ISSUER.crl with everything instead, for programs that take a single
 list; no certificate points to it, and it has no bound.`,
 		Example: `  postern crl export --out /var/www/crl
@@ -77,6 +79,11 @@ func (a *app) exportLists(ctx context.Context, only, out string, all, asPEM bool
 		return err
 	}
 	written, found := []writtenList{}, false
+	if only == "" {
+		if written, err = exportRootList(ctx, auth, out, asPEM); err != nil {
+			return err
+		}
+	}
 	for _, i := range issuers {
 		if only != "" && i.Name != only {
 			continue
@@ -84,6 +91,9 @@ func (a *app) exportLists(ctx context.Context, only, out string, all, asPEM bool
 		if found = true; i.Distrusted && only == "" {
 			a.note("no list for %s: it is distrusted, and the root's list names it", i.Name)
 			continue
+		}
+		if i.State == authority.StateRetired && only == "" {
+			continue // its key is gone
 		}
 		shards, err := auth.Shards(ctx, i.Name)
 		if err != nil {
@@ -112,6 +122,24 @@ func (a *app) exportLists(ctx context.Context, only, out string, all, asPEM bool
 			say(w, "%s: %s, good until %s.", here(l.File), count(l.Revoked, "revocation"), moment(l.NextUpdate))
 		}
 	})
+}
+
+// exportRootList writes the newest root's list of issuers, root.crl.
+func exportRootList(ctx context.Context, auth api.Authority, dir string, asPEM bool) ([]writtenList, error) {
+	written := []writtenList{}
+	h, err := auth.Hierarchy(ctx)
+	if err != nil || len(h.Roots) == 0 || len(h.Roots[0].List) == 0 {
+		return written, err
+	}
+	newest := h.Roots[0]
+	number, err := strconv.ParseUint(newest.ListNumber, 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	w, err := writeList(dir, authority.RevocationList{
+		Issuer: "root", All: true, Number: number, Revoked: newest.Revoked, NextUpdate: newest.ListUntil, DER: newest.List,
+	}, asPEM)
+	return append(written, w), err
 }
 
 func writeList(dir string, l authority.RevocationList, asPEM bool) (writtenList, error) {

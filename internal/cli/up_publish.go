@@ -70,7 +70,7 @@ func (s *server) respond(ctx context.Context, conf config.Config) {
 	}
 	s.house.Authority.Respond(s.responders.get)
 	for _, i := range s.house.Roster.Issuers() {
-		if i.Distrusted {
+		if i.Distrusted || i.Retired {
 			s.responders.drop(i.Name)
 			continue
 		}
