@@ -47,7 +47,14 @@ func (s *Server) newAccount(c *call) error {
 		return c.showAccount(http.StatusOK, found.Doc)
 	case !isNotFound(err):
 		return fault(err)
-	case q.OnlyReturnExisting:
+	}
+	if a, err := c.recover(); err != nil || a != nil {
+		if err != nil {
+			return err
+		}
+		return c.showAccount(http.StatusOK, *a)
+	}
+	if q.OnlyReturnExisting {
 		return problem(accountDoesNotExist, "this key has no account here")
 	}
 	contact, err := contacts(q.Contact)
@@ -64,6 +71,37 @@ func (s *Server) newAccount(c *call) error {
 		return fault(err)
 	}
 	return c.admit(a)
+}
+
+// recover makes the record of an account anew that the ledger knows: after a
+// restore, or when a crash came between the ledger and the record. It returns
+// nil when the ledger knows no account of the key.
+func (c *call) recover() (*authority.ACMEAccount, error) {
+	holder, err := c.s.authority.FindACMEAccount(c.Context(), c.profile.Name, c.key.Thumbprint())
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fromAuthority(err)
+	}
+	k, err := load[authority.ACMEAccount](c.Context(), c.s, authority.ACMEKindAccount, holder.Account)
+	if isNotFound(err) {
+		now := c.s.now().UTC()
+		k = kept[authority.ACMEAccount]{
+			Doc:    authority.ACMEAccount{ID: holder.Account, Profile: c.profile.Name, Status: statusValid, Created: now, Name: holder.Name.String()},
+			record: authority.ACMERecord{Kind: authority.ACMEKindAccount, ID: holder.Account, Created: now, Expires: forever},
+		}
+	} else if err != nil {
+		return nil, fault(err)
+	}
+	k.record.Lookup = c.lookup(c.key)
+	if k.Doc.Key, err = c.key.MarshalJSON(); err != nil {
+		return nil, fault(err)
+	}
+	if err := c.s.write(c.Context(), k); err != nil {
+		return nil, err
+	}
+	return &k.Doc, nil
 }
 
 // admit binds the account to its name and keeps it.

@@ -24,6 +24,7 @@ import (
 type Authority interface {
 	ACMENonceKey(context.Context) ([]byte, error)
 	BindACMEAccount(context.Context, authority.ACMEBinding) (authority.ACMEHolder, error)
+	FindACMEAccount(ctx context.Context, profile string, thumbprint [32]byte) (authority.ACMEHolder, error)
 	RekeyACMEAccount(context.Context, authority.ACMEProof) (json.RawMessage, error)
 	CloseACMEAccount(context.Context, authority.ACMEProof) error
 	ACMEPermits(context.Context, authority.ACMEAsk) ([]permit.Decision, error)

@@ -163,6 +163,16 @@ func (s *Service) BindACMEAccount(ctx context.Context, b ACMEBinding) (ACMEHolde
 	return holderOf(a.ACMEKeyCreated)
 }
 
+// FindACMEAccount returns the account of a profile that the ledger knows for a
+// key. None is CodeNotFound.
+func (s *Service) FindACMEAccount(_ context.Context, profile string, thumbprint [32]byte) (ACMEHolder, error) {
+	a, ok := s.roster.AccountOf(profile, thumbprint)
+	if !ok {
+		return ACMEHolder{}, refuse(CodeNotFound, "", "the ledger knows no account of profile %s with this key", profile)
+	}
+	return holderOf(a.ACMEKeyCreated)
+}
+
 func (s *Service) bind(ctx context.Context, a ledger.ACMEKeyCreated, thumbprint ledger.Hash) error {
 	fresh := false
 	err := s.update(ctx, func(tx *store.Tx) error {

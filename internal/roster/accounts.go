@@ -59,6 +59,23 @@ func (r *Roster) Account(key string) (Account, bool) {
 	return v.(Account), true
 }
 
+// AccountOf returns the ACME account of a profile that has the key with that
+// thumbprint now and was not ended.
+func (r *Roster) AccountOf(profile string, thumbprint ledger.Hash) (found Account, ok bool) {
+	if thumbprint.IsZero() || !r.ready.Load() {
+		return Account{}, false
+	}
+	r.accounts.byKey.Range(func(_, v any) bool {
+		a := v.(Account)
+		ok = a.Profile == profile && a.Thumbprint == thumbprint && !a.Cancelled
+		if ok {
+			found = a
+		}
+		return !ok
+	})
+	return found, ok
+}
+
 // Suspended returns the nearest name at or above n that is suspended.
 func (r *Roster) Suspended(n identity.Name) (identity.Name, bool) {
 	for above := range n.Lineage() {
