@@ -202,6 +202,7 @@ type admitted struct {
 	// Strangers says that everybody may, without a certificate.
 	Strangers bool            `json:"strangers"`
 	Networks  []string        `json:"networks,omitempty"` // from which everybody may
+	Partners  []string        `json:"partners,omitempty"` // whose members may
 	When      string          `json:"when,omitempty"`
 	Audit     bool            `json:"audit,omitempty"`
 	Names     []identity.Name `json:"names"`
@@ -219,6 +220,9 @@ func (a *app) sayAccess(at spot, all []access.Asker) error {
 			if n, ok := t.Network(); ok {
 				result[i].Networks = append(result[i].Networks, n.String())
 			}
+			if n, ok := t.Partner(); ok {
+				result[i].Partners = append(result[i].Partners, n.String())
+			}
 		}
 	}
 	return a.show(result, func(w io.Writer) {
@@ -229,7 +233,7 @@ func (a *app) sayAccess(at spot, all []access.Asker) error {
 			}
 			say(w, "%s", strings.TrimSpace(at.site.Host+"  "+route))
 			facts(w, "  open to", everybody(r), "  names", fmt.Sprintf("%d of %d with a good certificate", len(r.Names), crowd.Size()),
-				"  such as", some(r.Names), "  only if", r.When, "  mode", map[bool]string{true: "audit: nobody is turned away"}[r.Audit])
+				"  such as", some(r.Names), "  and to", members(r.Partners), "  only if", r.When, "  mode", map[bool]string{true: "audit: nobody is turned away"}[r.Audit])
 		}
 	})
 }
@@ -242,6 +246,13 @@ func everybody(r admitted) string {
 		return "everybody who comes from " + strings.Join(r.Networks, ", ")
 	}
 	return ""
+}
+
+func members(partners []string) string {
+	if len(partners) == 0 {
+		return ""
+	}
+	return "members of " + strings.Join(partners, ", ")
 }
 
 // some writes the first few of many names.
