@@ -47,9 +47,10 @@ func (d *door) version() uint16 {
 }
 
 // of returns the door that c came through as it is now, or nil when it is
-// gone or has become another kind of door.
+// gone or has become another kind of door. One that another server asks about
+// came through no listener of ours.
 func (t *table) of(c *conn) *door {
-	if c.listener.public {
+	if c.listener != nil && c.listener.public {
 		return t.publics[c.host]
 	}
 	if d := t.doors[c.host]; d != nil && d.public == c.public && d.tcp() == c.tcp {
