@@ -30,10 +30,10 @@ func newCRL(a *app) *cobra.Command {
 		Use:   "export [ISSUER]",
 		Short: "Write the revocation lists into files",
 		Long: `Write the newest revocation lists of ISSUER, or of every issuer, into a folder:
-ISSUER-SHARD.crl, the list that certificates of the shard point to, and root.crl,
-the root's own list of issuers that are distrusted. --all
-writes one ISSUER.crl with everything instead, for programs that take a single
-list; no certificate points to it, and it has no bound.`,
+ISSUER-SHARD.crl, the list that certificates of the shard point to, and
+root.crl, the root's own list of issuers that are distrusted. --all writes one
+ISSUER.crl with everything instead, for programs that take a single list; no
+certificate points to it, and it has no bound.`,
 		Example: `  postern crl export --out /var/www/crl
   postern crl export clients-1 --all --pem --out .`,
 		Args: arguments(0, 1, "", ""),
