@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -84,7 +85,9 @@ https://app.test:%[1]s {
 	get := func(s *server, dir, path string) (int, string) {
 		t.Helper()
 		c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: d.tls(dir, "app.test"), DisableKeepAlives: true,
-			DialTLSContext: nil, Dial: func(string, string) (net.Conn, error) { return net.Dial("tcp", s.addr) }}}
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
+			}}}
 		if dir != "" { // whatever the server says it wants
 			pair := c.Transport.(*http.Transport).TLSClientConfig.Certificates[0]
 			c.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }

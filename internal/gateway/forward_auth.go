@@ -46,7 +46,7 @@ func (g *Gateway) answerForward(w http.ResponseWriter, r *http.Request, h http.H
 		g.answerNo(w, r, q, nil, verdict{code: refusal.BadRequest, detail: "forward auth: " + err.Error()})
 		return
 	}
-	c := &conn{Conn: nowhere{}, g: g, host: q.host, presented: q.certificate}
+	c := &conn{Conn: nowhere{}, g: g, listener: &listener{g: g}, host: q.host, presented: q.certificate}
 	d := g.table.Load().doors[q.host]
 	if d == nil || d.public || d.tcp() {
 		g.answerNo(w, r, q, c, verdict{code: refusal.UnknownHost, detail: "forward auth: there is no such site"})
@@ -76,7 +76,7 @@ func (g *Gateway) answerForward(w http.ResponseWriter, r *http.Request, h http.H
 // answerNo says no, and writes it down like every refusal.
 func (g *Gateway) answerNo(w http.ResponseWriter, r *http.Request, q question, c *conn, v verdict) {
 	if c == nil {
-		c = &conn{Conn: nowhere{}, g: g}
+		c = &conn{Conn: nowhere{}, g: g, listener: &listener{g: g}}
 	}
 	ref := refusal.NewReference()
 	g.note(v.code, g.siteForMetric(q.host))
