@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +44,7 @@ func (a *app) issuerList(ctx context.Context) error {
 	return a.show(present(all), func(w io.Writer) {
 		var rows [][]string
 		for _, i := range all {
-			rows = append(rows, []string{i.Name, i.Use, i.State, fmt.Sprint(i.InUse), i.NotAfter.Format(time.DateOnly), i.KeyID.String()[:16], i.Root})
+			rows = append(rows, []string{i.Name, i.Use, i.State, fmt.Sprint(i.InUse), i.NotAfter.Format(time.DateOnly), i.KeyID.String()[:8], i.Root[strings.LastIndexByte(i.Root, ' ')+1:]})
 		}
 		table(w, []string{"ISSUER", "FOR", "STATE", "GOOD", "UNTIL", "KEY", "ROOT"}, rows)
 	})

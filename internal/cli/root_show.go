@@ -63,7 +63,7 @@ func (a *app) rootShow(ctx context.Context, transcripts bool) error {
 			facts(w, "root", r.Name, "fingerprint", pinOfDER(r.Certificate), "valid until", r.NotAfter.Format(time.DateOnly), "state", state, "revocation list", list)
 			say(w, "")
 		}
-		say(w, "%s on record%s.", count(len(h.Transcripts), "ceremony"), map[bool]string{false: "; --transcripts prints them", true: ""}[transcripts])
+		say(w, "%s on record%s.", count(len(h.Transcripts), "transcript"), map[bool]string{false: "; --transcripts prints them", true: ""}[transcripts])
 		if transcripts {
 			for _, t := range h.Transcripts {
 				a.sayTranscript(w, t)
