@@ -18,9 +18,10 @@ import (
 // handshake from their address that shows no certificate ends with the alert
 // certificate_required.
 const (
-	againFor   = 3 * time.Second // how long a refusal is owed
-	againEvery = 2 * time.Second // how often one address may ask, for one host
-	againMost  = 1024            // addresses at once
+	againFor   = 3 * time.Second        // how long a refusal is owed
+	againEvery = 2 * time.Second        // how often one address may ask, for one host
+	againGrace = 300 * time.Millisecond // for the answer to arrive
+	againMost  = 1024                   // addresses at once
 )
 
 // again holds who is owed a refusal. Whoever shares an address shares its
@@ -118,6 +119,8 @@ func (g *Gateway) answerAgain(x *exchange, r *http.Request) {
 	x.Header().Set("Cache-Control", "no-store")
 	x.Header().Set("Connection", "close")
 	x.WriteHeader(status)
+	// HTTP/2 would go on being used for what comes next.
+	time.AfterFunc(againGrace, func() { x.conn.cut(errClosing) })
 }
 
 // offersAgain reports whether a refused visitor may be asked once more.
