@@ -26,6 +26,7 @@ type leanExchange struct {
 	upgrade   bool     // the client may switch to WebSocket
 	announced []string // trailers of the request
 	began     bool     // the answer to the client
+	unread    bool     // the client's body, or a part of it
 }
 
 // lean returns the handler of an application that speaks HTTP/1.1.
@@ -134,8 +135,16 @@ func (x *leanExchange) answer(l *link, complete bool) (keep bool, err error) {
 	if head.status == http.StatusSwitchingProtocols {
 		return false, x.tunnel(l, &head)
 	}
+	if !complete && !s.sent() {
+		x.unread = true
+		if head.status >= http.StatusBadRequest {
+			// RFC 9112 section 9.5. An application that answers early and
+			// reads on would take what the client says now for a request.
+			l.refused.Store(true)
+		}
+	}
 	reusable, err := x.pass(l, &head)
-	return reusable && (complete || s.sent()), err
+	return reusable && !l.refused.Load() && (complete || s.sent()), err
 }
 
 // expectTimeout is how long a client that awaits leave to send its body waits
@@ -199,6 +208,7 @@ func (x *leanExchange) pass(l *link, head *answerHead) (reusable bool, err error
 	}
 	h := x.w.Header()
 	head.copyTo(h)
+	x.lastOf()
 	if len(trailers) > 0 && head.framing == byChunks {
 		h["Trailer"] = []string{strings.Join(trailers, ", ")}
 	}
@@ -229,12 +239,30 @@ func (x *leanExchange) pass(l *link, head *answerHead) (reusable bool, err error
 // settle ends the sending of a body that nobody wants any more, and waits for
 // it: the handler must not return while somebody reads its request.
 func (x *leanExchange) settle(l *link, s *sender) {
-	if s == nil || s.ended() {
+	x.unread = x.unread || !s.sent()
+	if !x.unread {
 		return
 	}
-	l.close()
-	http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0))
-	<-s.done
+	client := http.NewResponseController(x.w)
+	if s != nil && !s.ended() {
+		l.close()
+		client.SetReadDeadline(time.Unix(1, 0))
+		<-s.done
+	}
+	// the server reads on for a moment, so that the client sees the answer and
+	// no reset
+	client.SetReadDeadline(time.Now().Add(lastWord))
+	x.lastOf() // if the answer has not begun
+}
+
+// lastOf makes the answer the last one on the client's connection when the
+// request's body was not read to its end. With full duplex the server itself
+// does not look, and would take the rest of the body for the next request,
+// which a page of somebody else may have written.
+func (x *leanExchange) lastOf() {
+	if x.unread && x.in.ProtoMajor == 1 {
+		x.w.Header()["Connection"] = []string{"close"}
+	}
 }
 
 // fail turns what went wrong into a refusal, or breaks off what has begun.

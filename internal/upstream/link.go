@@ -30,7 +30,11 @@ type link struct {
 	readBy       time.Time
 	writeBy      time.Time
 	aborted      atomic.Bool
+	refused      atomic.Bool // what is still to be sent is not wanted
 }
+
+// errRefused ends the sending of a body that the application has refused.
+var errRefused = errors.New("the application refused the request before its body was sent")
 
 // Bounds of what is kept for a link that rests.
 const (
@@ -80,6 +84,9 @@ func (l *link) awaitUntil(t time.Time, slack time.Duration) error {
 // Write sends b, and fails when the application takes none of it for too long.
 func (l *link) Write(b []byte) (sent int, err error) {
 	for len(b) > 0 {
+		if l.refused.Load() {
+			return sent, errRefused
+		}
 		piece := b[:min(len(b), 64<<10)]
 		if now := time.Now(); l.writeBy.Sub(now) < l.write {
 			l.writeBy = now.Add(l.write + l.write/4)
