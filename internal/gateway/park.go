@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,9 +27,12 @@ type seat struct {
 	c     *conn
 	state *tls.ConnectionState
 
+	// idle says that the next read waits for a request. The server's reader in
+	// the background asks it while the server may say that all is over.
+	idle atomic.Bool
+
 	// Used by the HTTP server's goroutine alone:
 	room     int       // the size of an empty read buffer
-	idle     bool      // the next read waits for a request
 	deadline time.Time // that the server set for reading
 	parked   bool
 }
@@ -52,7 +56,7 @@ func (c *conn) watchable() bool {
 // seated notes what the HTTP server says of a connection (its ConnState).
 func seated(nc net.Conn, state http.ConnState) {
 	if s, ok := nc.(*seat); ok {
-		s.idle = state == http.StateIdle
+		s.idle.Store(state == http.StateIdle)
 	}
 }
 
@@ -63,10 +67,10 @@ func (s *seat) Read(p []byte) (int, error) {
 	if s.room == 0 {
 		s.room = len(p)
 	}
-	if !s.idle || len(p) != s.room {
+	if !s.idle.Load() || len(p) != s.room {
 		return s.Conn.Read(p)
 	}
-	s.idle = false
+	s.idle.Store(false)
 	until := time.Now().Add(parkAfter)
 	if !s.deadline.IsZero() && s.deadline.Before(until) {
 		if err := s.Conn.SetReadDeadline(s.deadline); err != nil {
@@ -88,7 +92,7 @@ func (s *seat) Read(p []byte) (int, error) {
 // SetReadDeadline sets a deadline for Read.
 func (s *seat) SetReadDeadline(t time.Time) error {
 	s.deadline = t
-	if s.idle {
+	if s.idle.Load() {
 		return nil // Read sets it, or an earlier one
 	}
 	return s.Conn.SetReadDeadline(t)
