@@ -20,8 +20,9 @@ import (
 const (
 	againFor   = 3 * time.Second        // how long a refusal is owed
 	againEvery = 2 * time.Second        // how often one address may ask, for one host
-	againGrace = 300 * time.Millisecond // for the answer to arrive
 	againMost  = 1024                   // addresses at once
+	againQuiet = 250 * time.Millisecond // after what a client sent last, before it is refused
+	againDelay = 2 * time.Second        // how long a refusal waits at most
 )
 
 // again holds who is owed a refusal. Whoever shares an address shares its
@@ -94,8 +95,9 @@ func (a *again) spend(from net.Addr, host string) {
 
 // onceMoreTLS is d's configuration for a client that is owed a refusal. A
 // certificate that is shown all the same is judged at each request, as ever.
-func (g *Gateway) onceMoreTLS(d *door) *tls.Config {
+func (g *Gateway) onceMoreTLS(d *door, late *delay) *tls.Config {
 	c := g.plainTLS()
+	c.VerifyConnection = func(tls.ConnectionState) error { late.over = true; return nil } // it is called with a certificate only
 	c.MinVersion, c.ClientAuth, c.ClientCAs = d.version(), tls.RequireAnyClientCert, d.trust.hints
 	return c
 }
@@ -119,8 +121,42 @@ func (g *Gateway) answerAgain(x *exchange, r *http.Request) {
 	x.Header().Set("Cache-Control", "no-store")
 	x.Header().Set("Connection", "close")
 	x.WriteHeader(status)
-	// HTTP/2 would go on being used for what comes next.
-	time.AfterFunc(againGrace, func() { x.conn.cut(errClosing) })
+}
+
+// A delay holds back the alert that refuses a handshake. In TLS 1.3 the client
+// has finished the handshake when it is refused. Chromium forgets its choice
+// only if a request has the connection by then: if the alert is there before,
+// the connection is lost without a reason. So the alert waits for what the
+// client sends after its handshake. Only the handshake uses it.
+type delay struct {
+	spoke bool // the server's part of the handshake was written
+	heard bool // and read on after that
+	over  bool
+}
+
+// delay is called before each write of a handshake that may be refused, and
+// waits before the one that answers the client's part. The refusal is spent
+// with that.
+func (c *conn) delay() {
+	d := c.again
+	if !d.heard || d.over {
+		d.spoke = true
+		return
+	}
+	d.over = true
+	c.g.again.spend(c.RemoteAddr(), c.host)
+	end := time.Now().Add(min(againDelay, c.g.limits.Handshake/2))
+	c.SetReadDeadline(end)
+	for b := make([]byte, 1<<10); time.Now().Before(end); {
+		n, err := c.Conn.Read(b)
+		if c.early = append(c.early, b[:n]...); err != nil || len(c.early) > 1<<16 {
+			break
+		}
+		if quiet := time.Now().Add(againQuiet); quiet.Before(end) {
+			c.SetReadDeadline(quiet)
+		}
+	}
+	c.SetReadDeadline(time.Now().Add(c.g.limits.Handshake))
 }
 
 // offersAgain reports whether a refused visitor may be asked once more.

@@ -35,6 +35,35 @@ func TestAgainRefusesOneHandshake(t *testing.T) {
 	})
 }
 
+// The refusal waits until the client has asked for something over the
+// connection, which in TLS 1.3 it does before it can know of a refusal.
+func TestAgainRefusesAfterTheRequest(t *testing.T) {
+	w := newWorld(t)
+	h := w.open(Options{}, Site{Host: "s.example.com", List: allow(t, "ben"), Handler: whoami})
+	if status := postAgain(t, h, nil, ""); status != http.StatusNoContent {
+		t.Fatalf("status %d", status)
+	}
+	c, err := h.dial(w.clientTLS(nil, "s.example.com"))
+	must(t, err)
+	defer c.Close()
+	began := time.Now()
+	for range 3 {
+		time.Sleep(againQuiet / 2)
+		if _, err := c.Write([]byte("GET / HTTP/1.1\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoke := time.Now()
+	c.SetDeadline(spoke.Add(10 * time.Second))
+	_, err = c.Read(make([]byte, 1))
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("refused with %v", err)
+	}
+	if time.Since(spoke) < againQuiet/2 || time.Since(began) > againDelay+5*time.Second {
+		t.Errorf("refused after %v, %v after the last word", time.Since(began), time.Since(spoke))
+	}
+}
+
 func TestAgainHasLimits(t *testing.T) {
 	w := newWorld(t)
 	h := w.open(Options{}, Site{Host: "s.example.com", List: allow(t, "ben"), Handler: whoami},

@@ -32,7 +32,7 @@ type conn struct {
 	// Set during the handshake and constant afterwards.
 	sni       string // the name that the client asked for, as it was written
 	host      string // canonical name of the site that SNI chose
-	again     bool   // refused if it shows no certificate, as its client asked
+	again     *delay // not nil if it is refused without a certificate, as its client asked
 	public    bool   // on the public side: never asked for a certificate
 	tcp       bool   // to a tcp site
 	challenge bool   // from a public authority that asks whether a host is ours
@@ -158,6 +158,9 @@ type stall struct {
 
 // Read reads what was looked at before first.
 func (c *conn) Read(b []byte) (int, error) {
+	if c.again != nil {
+		c.again.heard = c.again.spoke
+	}
 	if len(c.early) > 0 {
 		n := copy(b, c.early)
 		c.early = c.early[n:]
@@ -170,6 +173,9 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	if c.silent.Load() && c.bell.Load() == nil {
 		return 0, c.why()
+	}
+	if c.again != nil {
+		c.delay()
 	}
 	if c.unread.Load() == int32(headRead) {
 		c.overhear(len(b))

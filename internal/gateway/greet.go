@@ -57,6 +57,7 @@ func (l *listener) greet(nc net.Conn) {
 		return
 	}
 	c.SetDeadline(time.Time{})
+	c.again = nil
 	l.welcome(c, t)
 }
 
@@ -107,9 +108,8 @@ func (g *Gateway) mayEnter(c *conn) bool {
 // the alert.
 func (l *listener) fail(c *conn, err error) {
 	result := l.classify(c, err)
-	if c.again && result == shakeRefused {
+	if c.again != nil && result == shakeRefused {
 		l.g.metrics.shakes[result].Inc()
-		l.g.again.spend(c.RemoteAddr(), c.host)
 		c.drain()
 		c.Close()
 		return

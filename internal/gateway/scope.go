@@ -117,8 +117,8 @@ func (l *listener) doorFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	case d.tcp():
 		return d.tunnelTLS(hello), nil
 	case !d.public && !d.stealthy() && !d.site.NeverAsks && l.g.again.armed(c.RemoteAddr(), d.host, l.g.now()):
-		c.again = true
-		return l.g.onceMoreTLS(d), nil
+		c.again = new(delay)
+		return l.g.onceMoreTLS(d, c.again), nil
 	}
 	return d.tls, nil
 }

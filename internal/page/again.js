@@ -9,7 +9,6 @@
     button.disabled = true;
     try {
       await fetch("/.postern/again", { method: "POST", cache: "no-store" });
-      await new Promise((done) => setTimeout(done, 600)); // until the connection has ended
       await fetch(location.href, { cache: "no-store", redirect: "manual" });
     } catch { /* this is the refusal */ }
     location.reload();
