@@ -93,6 +93,9 @@ func (s *Service) draft(want decision) (*draft, error) {
 		return nil, err
 	}
 	pub, err := profile.ParseKey(want.spki)
+	if err == nil {
+		err = s.policy.Load().BlockedKeys.Check(pub)
+	}
 	if err != nil {
 		return nil, &Error{Code: CodeWeakKey, Msg: err.Error()}
 	}

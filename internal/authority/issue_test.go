@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -87,6 +88,31 @@ func (h *house) examine(r IssueRequest, i Issued) {
 	if entry := h.lastCertificate(); entry.Ref != i.Ref || entry.Name != r.Name || entry.Key != sha256.Sum256(r.PublicKey) || !entry.NotAfter.Equal(c.NotAfter) {
 		t.Errorf("the ledger says %+v", entry)
 	}
+}
+
+// A key in the house's list of blocked ones is refused at every door, since
+// all of them end in one draft.
+func TestABlockedKeyIsNotCertified(t *testing.T) {
+	h := newHouse(t, "")
+	spki := newSPKI(t)
+	list, err := profile.ReadBlocklist(strings.NewReader(fmt.Sprintf("%x\n", sha256.Sum256(spki))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := h.issue("ben/phone")
+	invited := h.invite("ben/tablet")
+	h.Enforce(Policy{BlockedKeys: list})
+	before := len(h.entries(0))
+	_, err = h.Issue(t.Context(), IssueRequest{Name: named(t, "ben/box"), PublicKey: spki})
+	wantCode(t, err, CodeWeakKey)
+	_, err = h.Renew(t.Context(), RenewRequest{Ref: good.Ref, PublicKey: spki})
+	wantCode(t, err, CodeWeakKey)
+	_, err = h.Redeem(t.Context(), RedeemRequest{Code: invited.Code, PublicKey: spki})
+	wantCode(t, err, CodeWeakKey)
+	if after := len(h.entries(0)); after != before {
+		t.Errorf("%d entries were written", after-before)
+	}
+	h.issue("ben/box")
 }
 
 func TestIssueRefuses(t *testing.T) {

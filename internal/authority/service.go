@@ -62,6 +62,9 @@ type Service struct {
 type Policy struct {
 	// Profiles are what is issued by; nil means the built-in ones.
 	Profiles *profile.Set
+	// BlockedKeys are those that nobody gets certified, besides the weak ones
+	// that every profile refuses.
+	BlockedKeys profile.Blocklist
 	// PublicURL is where revocation lists, OCSP and issuers are served, such
 	// as http://pki.example.com, without a slash at the end; "" prints no
 	// address into certificates.

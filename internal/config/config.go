@@ -47,6 +47,8 @@ type Config struct {
 	Log     Log
 	// Profiles are the built-in ones with those of the file.
 	Profiles profile.Set
+	// BlockedKeys are those that nobody gets certified.
+	BlockedKeys profile.Blocklist
 	// Networks are the named ones that lists may ask for.
 	Networks rule.Networks
 	ACME     []ACME // the ACME servers, in the order of the file

@@ -62,6 +62,7 @@ func (r *reader) config(root ast.Node) Config {
 		"metrics":        func(n ast.Node) { c.Metrics = r.metrics(n) },
 		"log":            func(n ast.Node) { r.log(n, &c.Log) },
 		"profiles":       func(n ast.Node) { c.Profiles = r.profiles(n) },
+		"blocked_keys":   func(n ast.Node) { c.BlockedKeys = r.blockedKeys(n) },
 		"networks":       func(n ast.Node) { c.Networks = r.networks(n) },
 		"proxy_protocol": func(n ast.Node) { c.Proxies = r.proxies(n) },
 		"forward_auth":   func(n ast.Node) { c.ForwardAuth = r.forwardAuth(n) },

@@ -226,7 +226,7 @@ func TestHonestModuliRarelyLookLikeROCA(t *testing.T) {
 }
 
 func TestTestKeysAreHashes(t *testing.T) {
-	for _, s := range testKeys {
+	for s := range testKeys {
 		if b, err := hex.DecodeString(s); err != nil || len(b) != 32 || s != strings.ToLower(s) {
 			t.Errorf("%s can match nothing", s)
 		}
