@@ -1,6 +1,9 @@
 package authority
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Adopt makes the files below stage, which somebody restored, the authority of
 // the data folder dir. It is interrupted nowhere: what a crash leaves is
@@ -8,7 +11,7 @@ import "context"
 // an authority is left alone, with an Error of CodeExists.
 func Adopt(_ context.Context, dir, stage string) error {
 	m := maker{InitOptions: InitOptions{Dir: dir}, stage: stage}
-	state, err := prepare(dir)
+	state, err := prepare(dir, slices.Concat(pieces, brought))
 	if err != nil {
 		return err
 	}

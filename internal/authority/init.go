@@ -116,7 +116,7 @@ func (m *maker) make(ctx context.Context) (InitResult, error) {
 	if m.TrustDomain == (identity.TrustDomain{}) {
 		return InitResult{}, refuse(CodeBadRequest, "one looks like example.com or postern.internal", "no trust domain is given")
 	}
-	state, err := prepare(m.Dir)
+	state, err := prepare(m.Dir, pieces)
 	if err != nil {
 		return InitResult{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/postern-project/postern/internal/keys"
 )
@@ -25,9 +26,12 @@ const (
 	requestFile = "root.request"
 )
 
-// pieces are what Init moves into place; the database comes last, for a folder
-// with one is an authority.
-var pieces = []string{RootFile, RootKeyFile, CeremoniesFile, IssuersFolder, LedgerKeyFile, DatabaseFile}
+// pieces are what Init moves into place, and brought what a restored backup
+// brings besides; the database comes last, for a folder with one is an authority.
+var (
+	pieces  = []string{RootFile, RootKeyFile, CeremoniesFile, IssuersFolder, LedgerKeyFile, DatabaseFile}
+	brought = []string{nextLedgerKeyFile, lastLedgerKeyFile, requestsFolder, ACMEKeyFile, "assertions", "served", "responders", "upstream", "public"}
+)
 
 // A state is how far an earlier run of Init came.
 type state int
@@ -38,8 +42,9 @@ const (
 )
 
 // prepare looks at the data folder, makes it if it is missing, and throws away
-// what an interrupted run had not finished.
-func prepare(dir string) (state, error) {
+// what an interrupted run had not finished. A piece that is there already is an
+// error.
+func prepare(dir string, pieces []string) (state, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nothing, fmt.Errorf("make data folder: %w", err)
 	}
@@ -87,7 +92,7 @@ func (m *maker) commit(from state) error {
 		}
 		m.done("committed")
 	}
-	for _, piece := range pieces {
+	for _, piece := range append(slices.Clone(brought), pieces...) {
 		if err := move(filepath.Join(done, piece), filepath.Join(m.Dir, piece)); err != nil {
 			return err
 		}

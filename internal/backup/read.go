@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"filippo.io/age"
@@ -27,7 +26,8 @@ import (
 // Bounds on a stream, which may come from anywhere.
 const (
 	maxPart = 32 << 20 // bytes; an entry has 16 MiB at most
-	maxKeys = 64       // files
+	maxKeys = 10_000   // files
+	maxFile = 1 << 20  // bytes of a file
 )
 
 // Errors that a caller branches on.
@@ -121,7 +121,7 @@ func (r *restoring) part(name string, data []byte) error {
 	case name == manifestPart && r.done.Format == 0:
 		return r.manifest(data)
 	case strings.HasPrefix(name, publicPart):
-		return r.file(strings.TrimPrefix(name, publicPart), data, publicFile, 0o644)
+		return r.file(strings.TrimPrefix(name, publicPart), data, Public, 0o644)
 	case strings.HasPrefix(name, ledgerPart):
 		return split(data, func(record []byte) error { return r.db.Entry(r.ctx, record) })
 	case strings.HasPrefix(name, copiesPart):
@@ -155,17 +155,15 @@ func (r *restoring) manifest(data []byte) error {
 	return err
 }
 
-// The names of files that a backup may hold: whoever made it chooses no paths.
-var (
-	publicFile = regexp.MustCompile(`^(root\.pem|issuers/[a-z0-9-]{1,64}\.pem)$`)
-	secretFile = regexp.MustCompile(`^(ledger\.key|root\.key\.age|issuers/[a-z0-9-]{1,64}\.key)$`)
-)
-
-func (r *restoring) file(name string, data []byte, allowed *regexp.Regexp, mode os.FileMode) error {
-	if !allowed.MatchString(name) {
+func (r *restoring) file(name string, data []byte, wanted Treatment, mode os.FileMode) error {
+	if TreatmentOf(name) != wanted { // whoever made the backup chooses no paths
 		return fmt.Errorf("%w: %q is no file of a data folder", ErrNoBackup, name)
 	}
-	f, err := os.OpenFile(filepath.Join(r.Dir, filepath.FromSlash(name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	path := filepath.Join(r.Dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -219,12 +217,12 @@ func (r *restoring) keys(sealed []byte) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil || h.Size > 1<<20 || h.Typeflag != tar.TypeReg {
+		if err != nil || h.Size > maxFile || h.Typeflag != tar.TypeReg {
 			return fmt.Errorf("%w: its sealed keys cannot be read", ErrNoBackup)
 		}
 		data, err := io.ReadAll(inner)
 		if err == nil {
-			err = r.file(h.Name, data, secretFile, 0o600)
+			err = r.file(h.Name, data, Secret, 0o600)
 		}
 		clear(data)
 		if err != nil {

@@ -1,7 +1,7 @@
 // Package backup writes a data folder into one stream while it is in use, and
 // makes a data folder from one. The stream holds the ledger, what is kept of
 // certificates, and the public files; private keys only when asked for, and
-// then sealed.
+// then sealed. TreatmentOf knows every kind of file.
 package backup
 
 import (
@@ -19,8 +19,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"filippo.io/age"
@@ -203,18 +203,20 @@ func (c *chunks) flush() error {
 	return err
 }
 
-// publicFiles writes the root's and the issuers' certificates.
+// publicFiles writes what everybody may read.
 func (w *writer) publicFiles(dir string) error {
-	names := []string{authority.RootFile}
-	issuers, err := filepath.Glob(filepath.Join(dir, authority.IssuersFolder, "*.pem"))
+	names, err := filesOf(dir, Public)
 	if err != nil {
 		return err
 	}
-	for _, p := range issuers {
-		names = append(names, path.Join(authority.IssuersFolder, filepath.Base(p)))
+	if !slices.Contains(names, authority.RootFile) {
+		return fmt.Errorf("%s is not in the data folder, and a backup without it is of no use: 'postern up' writes it again", authority.RootFile)
 	}
 	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		data, err := read(dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // answered, or retired, in the meantime
+		}
 		if err != nil {
 			return err
 		}
@@ -225,32 +227,24 @@ func (w *writer) publicFiles(dir string) error {
 	return nil
 }
 
-// keyFiles returns the private files of a data folder that are there: the
-// issuers' and the ledger's keys, and the root's, which is sealed already.
-func keyFiles(dir string) (names []string, err error) {
-	issuers, err := filepath.Glob(filepath.Join(dir, authority.IssuersFolder, "*.key"))
-	if err != nil {
-		return nil, err
+// read reads a file of a data folder that a backup can bring back.
+func read(dir, name string) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s has %d bytes, and a backup holds files of %d at most", name, len(data), maxFile)
 	}
-	for _, p := range issuers {
-		names = append(names, path.Join(authority.IssuersFolder, filepath.Base(p)))
-	}
-	for _, name := range []string{authority.LedgerKeyFile, authority.RootKeyFile} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			names = append(names, name)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return names, nil
+	return data, err
 }
 
 // keys seals the private files into one part. They are small, and touch no
 // disk on the way.
 func (w *writer) keys(o Options) error {
-	names, err := keyFiles(o.Dir)
+	names, err := filesOf(o.Dir, Secret)
 	if err != nil {
 		return err
+	}
+	if len(names) > maxKeys {
+		return fmt.Errorf("the data folder has %d files with keys, and a backup holds %d at most", len(names), maxKeys)
 	}
 	var sealed bytes.Buffer
 	seal, err := age.Encrypt(&sealed, o.Recipients...)
@@ -259,7 +253,10 @@ func (w *writer) keys(o Options) error {
 	}
 	inner := tar.NewWriter(seal)
 	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(o.Dir, filepath.FromSlash(name)))
+		data, err := read(o.Dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -274,6 +271,9 @@ func (w *writer) keys(o Options) error {
 	}
 	if err := errors.Join(inner.Close(), seal.Close()); err != nil {
 		return err
+	}
+	if sealed.Len() > maxPart {
+		return fmt.Errorf("the keys take %d bytes, and a backup holds %d at most", sealed.Len(), maxPart)
 	}
 	return w.part(keysPart, sealed.Bytes())
 }
