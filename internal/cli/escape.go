@@ -78,3 +78,45 @@ func (e escaper) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// A screen is what stands before a terminal: whatever is written, it shows
+// letters, ends of lines and the colours that our own texts have. What comes
+// from outside is cleaned before; this is for the place where somebody forgot.
+type screen struct{ w io.Writer }
+
+func (s screen) Write(p []byte) (int, error) {
+	var b strings.Builder
+	text := string(p)
+	for len(text) > 0 {
+		if n := colourAt(text); n > 0 {
+			b.WriteString(text[:n])
+			text = text[n:]
+			continue
+		}
+		_, n := utf8.DecodeRuneInString(text)
+		if text[0] == '\n' || text[0] == '\t' {
+			b.WriteByte(text[0])
+		} else {
+			b.WriteString(clean(text[:n]))
+		}
+		text = text[n:]
+	}
+	if _, err := io.WriteString(s.w, b.String()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// colourAt returns how long the sequence is with which text begins, if all it
+// does is to set a colour; otherwise 0.
+func colourAt(text string) int {
+	rest, ok := strings.CutPrefix(text, "\x1b[")
+	if !ok {
+		return 0
+	}
+	n := strings.IndexFunc(rest, func(r rune) bool { return r != ';' && (r < '0' || r > '9') })
+	if n < 0 || n > 16 || rest[n] != 'm' {
+		return 0
+	}
+	return len("\x1b[") + n + 1
+}

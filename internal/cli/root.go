@@ -39,6 +39,12 @@ var commands = map[string][]func(*app) *cobra.Command{
 
 // Main runs the command that env names and returns its exit code.
 func Main(ctx context.Context, env Env) int {
+	if env.StdoutTerminal {
+		env.Stdout = screen{env.Stdout}
+	}
+	if env.StderrTerminal {
+		env.Stderr = screen{env.Stderr}
+	}
 	a := &app{Env: env}
 	root := newRoot(a)
 	err := root.ExecuteContext(ctx)
