@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/postern-project/postern/internal/agent"
 	"github.com/postern-project/postern/internal/authority"
@@ -63,11 +64,12 @@ func (r *responders) get(issuer string) *tls.Certificate {
 
 // respond makes sure that every issuer has a responder once certificates say
 // where to ask. An issuer that cannot have one now is only not answered for.
-// s.mu is held.
-func (s *server) respond(ctx context.Context, conf config.Config) {
+// s.mu is held. It reports whether every issuer has one.
+func (s *server) respond(ctx context.Context, conf config.Config) bool {
 	if policyOf(conf).PublicURL == "" {
-		return
+		return true
 	}
+	all := true
 	s.house.Authority.Respond(s.responders.get)
 	for _, i := range s.house.Roster.Issuers() {
 		if i.Distrusted || i.Retired {
@@ -82,14 +84,20 @@ func (s *server) respond(ctx context.Context, conf config.Config) {
 			err = k.Ensure(ctx)
 		}
 		if err != nil {
-			s.log.Warn("no OCSP for this issuer", "issuer", i.Name, "err", err)
+			s.log.Warn("no OCSP for this issuer, it is tried again", "issuer", i.Name, "err", err)
+			all = false
 			continue
 		}
 		running, stop := context.WithCancel(s.alive)
 		s.responders.put(i.Name, keeper{k, stop})
 		s.tasks.Go(func() { k.Run(running) })
 	}
+	return all
 }
+
+// respondAgain is when an issuer without a responder is tried again: the
+// authority may not hold the key of a new one yet when the roster tells of it.
+const respondAgain = 10 * time.Second
 
 // followIssuers gives new issuers a responder, and ends those of distrusted
 // ones, until ctx ends.
@@ -103,14 +111,20 @@ func (s *server) followIssuers(ctx context.Context) error {
 			}
 		}
 	})()
+	again := time.NewTimer(respondAgain) // for those that had none at the start
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			s.mu.Lock()
-			s.respond(ctx, *s.inUse.Load())
-			s.mu.Unlock()
+		case <-again.C:
+		}
+		s.mu.Lock()
+		all := s.respond(ctx, *s.inUse.Load())
+		s.mu.Unlock()
+		if !all {
+			again.Reset(respondAgain)
 		}
 	}
 }
