@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,9 +39,16 @@ into this user's Chromium and Firefox, and is renewed by itself from then on.
 			if as.chosen() {
 				return a.placed(c.Context(), args[0], as)
 			}
-			if o.KeyKind, err = keys.ParseKind(key); err != nil {
+			if strings.HasPrefix(key, "tpm") {
+				o.TPM, err = keys.ParseTPM(key)
+			} else {
+				o.KeyKind, err = keys.ParseKind(key)
+			}
+			if err != nil {
 				return &UsageError{err, ""}
 			}
+			// The store of Windows is where its browsers look.
+			o.Store = runtime.GOOS == "windows" && key == "" && !o.P12 && o.Out == "" && !as.no
 			if o.Link, err = a.readLink(args[0]); err != nil {
 				return err
 			}
@@ -53,7 +61,7 @@ into this user's Chromium and Firefox, and is renewed by itself from then on.
 	}
 	c.Flags().StringVar(&o.Out, "out", "", "the folder `DIR` for the files (default in ~/.local/share/postern)")
 	c.Flags().BoolVar(&o.P12, "p12", false, "write identity.p12 as well, for browsers")
-	c.Flags().StringVar(&key, "key", "", "the `KIND` of key: ecdsa-p256, ecdsa-p384 or rsa-3072 (default ecdsa-p256)")
+	c.Flags().StringVar(&key, "key", "", "the `KIND` of key: ecdsa-p256 (the default), ecdsa-p384, rsa-3072,\nor tpm: made in this machine's TPM, and of no use without it")
 	c.Flags().BoolVar(&o.Force, "force", false, "replace a certificate that has not expired")
 	c.Flags().BoolVar(&as.no, "no-install", false, "write the files only: nothing into browsers, no renewal by itself")
 	c.Flags().BoolVar(&as.install, "install", false, "put what lies in DIR into browsers, and have it renewed")

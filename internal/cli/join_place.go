@@ -55,11 +55,11 @@ func (a *app) placed(ctx context.Context, dir string, as placing) error {
 
 // place puts the identity in dir into browsers and has it renewed.
 func (a *app) place(ctx context.Context, dir string) join.Placement {
-	home := a.Getenv("HOME")
-	if home == "" {
+	m := a.machine()
+	if m.Home == "" {
 		return join.Placement{Notes: []string{"this user has no home folder, so there are no browsers to put it into"}}
 	}
-	p, err := join.Install(ctx, dir, home)
+	p, err := m.Install(ctx, dir)
 	if err != nil {
 		p.Notes = append(p.Notes, "not put into browsers: "+err.Error())
 	}
@@ -73,13 +73,22 @@ func (a *app) place(ctx context.Context, dir string) join.Placement {
 	return p
 }
 
+// machine is this user's account on this computer.
+func (a *app) machine() join.Machine {
+	home := a.Getenv("HOME")
+	if home == "" && runtime.GOOS == "windows" {
+		home = a.Getenv("USERPROFILE")
+	}
+	return join.Machine{System: runtime.GOOS, Home: home}
+}
+
 // schedule is what renews the identity in dir on this machine.
 func (a *app) schedule(dir string) (join.Schedule, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return join.Schedule{}, err
 	}
-	return join.Schedule{System: runtime.GOOS, Home: a.Getenv("HOME"), Config: a.Getenv("XDG_CONFIG_HOME"), Program: program, Dir: dir}, nil
+	return join.Schedule{System: runtime.GOOS, Home: a.machine().Home, Config: a.Getenv("XDG_CONFIG_HOME"), Program: program, Dir: dir}, nil
 }
 
 func sayPlaced(w io.Writer, p join.Placement) {
@@ -90,7 +99,7 @@ func sayPlaced(w io.Writer, p join.Placement) {
 
 // uninstall takes the identity off this machine.
 func (a *app) uninstall(ctx context.Context, dir string, state join.State) error {
-	p, err := join.Uninstall(ctx, dir, a.Getenv("HOME"))
+	p, err := a.machine().Uninstall(ctx, dir)
 	for _, note := range p.Notes {
 		a.tell("note: ", note)
 	}

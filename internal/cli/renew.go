@@ -34,7 +34,7 @@ third of its life, or its last thirty days.`,
 					errs = append(errs, fmt.Errorf("renew %s: %w", dir, err))
 					continue
 				}
-				p, err := join.Refresh(c.Context(), r.Dir, a.Getenv("HOME"))
+				p, err := a.machine().Refresh(c.Context(), r.Dir)
 				if err != nil {
 					errs = append(errs, fmt.Errorf("browsers: %w", err))
 				}

@@ -62,13 +62,13 @@ func ask(ctx context.Context, c *http.Client, address string, request invite.Req
 	if err != nil {
 		return invite.Answer{}, err
 	}
-	return readAnswer(response, data)
+	return readAnswer(response.StatusCode, response.Header.Get("Content-Type"), data)
 }
 
-func readAnswer(response *http.Response, data []byte) (invite.Answer, error) {
-	kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	if response.StatusCode != http.StatusOK || err != nil || kind != "application/json" {
-		refused := &RefusedError{Status: response.StatusCode}
+func readAnswer(status int, contentType string, data []byte) (invite.Answer, error) {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if status != http.StatusOK || err != nil || kind != "application/json" {
+		refused := &RefusedError{Status: status}
 		var p invite.Problem
 		if kind == invite.ProblemType && json.Unmarshal(data, &p) == nil {
 			refused.Code, refused.Detail = printable(p.Code), printable(p.Detail)
@@ -77,7 +77,7 @@ func readAnswer(response *http.Response, data []byte) (invite.Answer, error) {
 	}
 	var answer invite.Answer
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return invite.Answer{}, &RefusedError{Status: response.StatusCode, Detail: "the server's answer is not the JSON that it should be"}
+		return invite.Answer{}, &RefusedError{Status: status, Detail: "the server's answer is not the JSON that it should be"}
 	}
 	return answer, nil
 }
@@ -98,7 +98,7 @@ func printable(s string) string {
 
 // check makes sure that the answer is what was asked for: a certificate for
 // our key that leads to the root the pin names.
-func check(answer invite.Answer, key crypto.Signer, pin invite.Pin) (*certificate, error) {
+func check(answer invite.Answer, key born, pin invite.Pin) (*certificate, error) {
 	roots, err := rootsIn(answer)
 	i := slices.IndexFunc(roots, pin.Fits)
 	if err != nil || i < 0 {
@@ -115,7 +115,7 @@ func rootsIn(answer invite.Answer) ([]*x509.Certificate, error) {
 
 // checkUnder makes sure that the answer is a certificate for our key under a
 // root that is believed already, and takes over the roots that follow it.
-func checkUnder(answer invite.Answer, key crypto.Signer, believed []*x509.Certificate) (*certificate, error) {
+func checkUnder(answer invite.Answer, key born, believed []*x509.Certificate) (*certificate, error) {
 	certs, err := chain.ParsePEM([]byte(answer.Certificate))
 	if err != nil {
 		return nil, fmt.Errorf("certificate in the answer: %w", err)
@@ -124,11 +124,11 @@ func checkUnder(answer invite.Answer, key crypto.Signer, believed []*x509.Certif
 	for _, c := range certs {
 		ders = append(ders, c.Raw)
 	}
-	c, err := newCertificate(ders, raws(believed), key)
+	c, err := newCertificate(ders, raws(believed), key.signer)
 	if err != nil {
 		return nil, fmt.Errorf("certificate in the answer: %w", err)
 	}
-	if !fitsKey(c.leaf.PublicKey, key) {
+	if !fitsKey(c.leaf.PublicKey, key.pub) {
 		return nil, errors.New("the certificate in the answer is for another key than ours: tell the person who runs the authority")
 	}
 	// The dates are not judged by this clock, which may be wrong.

@@ -28,6 +28,7 @@ const (
 	StateFile    = "postern.json"
 	P12File      = "identity.p12"
 	PasswordFile = "identity.p12.password"
+	OpenSSLFile  = "openssl.cnf" // only beside a key in a TPM: has OpenSSL ask the TPM
 )
 
 // A State is what postern.json keeps beside a certificate so that it can be
@@ -41,6 +42,13 @@ type State struct {
 	// Authority is the public side that issued the certificate.
 	Authority string   `json:"authority,omitempty"`
 	Renew     []string `json:"renew,omitempty"`
+	// TPM is the device of the TPM that alone can use key.pem.
+	TPM string `json:"tpm,omitempty"`
+	// Store is where the key lives when there is no key.pem: "windows".
+	Store string `json:"store,omitempty"`
+	// Installed is the thumbprint of the certificate in the keychain of macOS,
+	// or in the store of Windows if a copy of key.pem was put there.
+	Installed string `json:"installed,omitempty"`
 }
 
 // Files are what WriteFiles writes.

@@ -21,37 +21,57 @@ type Placement struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Install puts the identity in dir into every browser of the user with this
-// home that is built on NSS: Chromium on Linux, and Firefox. An older
-// certificate of the same identity gives way once the new one is in.
-func Install(ctx context.Context, dir, home string) (Placement, error) {
-	return placeIn(ctx, dir, trust.Databases(home))
+// A Machine is a user's account on a computer, with the places where its
+// browsers look for identities.
+type Machine struct {
+	// System is the operating system, as GOOS names it.
+	System string
+	// Home is the user's home folder.
+	Home string
+
+	run runner
+}
+
+// Install puts the identity in dir into the keychain of macOS or the store of
+// Windows, and into every browser that is built on NSS: Chromium on Linux, and
+// Firefox. An older certificate of the same identity gives way once the new one
+// is in.
+func (m Machine) Install(ctx context.Context, dir string) (Placement, error) {
+	p, err := m.placeIn(ctx, dir, trust.Databases(m.Home))
+	if err != nil {
+		return p, err
+	}
+	return m.placeInSystem(ctx, dir, p)
 }
 
 // Refresh is Install for the browsers that hold the identity already.
-func Refresh(ctx context.Context, dir, home string) (Placement, error) {
+func (m Machine) Refresh(ctx context.Context, dir string) (Placement, error) {
 	c, err := load(dir)
 	if err != nil {
 		return Placement{}, err
 	}
 	var holding []trust.Database
-	for _, d := range trust.Databases(home) {
+	for _, d := range trust.Databases(m.Home) {
 		if kept, err := d.List(ctx); err == nil && count(kept, c.same) > 0 {
 			holding = append(holding, d)
 		}
 	}
-	return placeIn(ctx, dir, holding)
+	p, err := m.placeIn(ctx, dir, holding)
+	if state, serr := ReadState(dir); err != nil || serr != nil || state.Installed == "" {
+		return p, err
+	}
+	return m.placeInSystem(ctx, dir, p)
 }
 
 // Uninstall takes the identity in dir out of every browser, and deletes its
 // files. The certificate stays good until it is revoked.
-func Uninstall(ctx context.Context, dir, home string) (Placement, error) {
+func (m Machine) Uninstall(ctx context.Context, dir string) (Placement, error) {
 	c, err := load(dir)
 	if err != nil {
 		return Placement{}, fmt.Errorf("%w: name the folder that 'postern join' wrote", err)
 	}
-	var p Placement
-	for _, d := range trust.Databases(home) {
+	p := m.removeFromSystem(ctx, dir, c)
+	for _, d := range trust.Databases(m.Home) {
 		switch n, err := d.Remove(ctx, c.same); {
 		case err != nil:
 			p.Notes = append(p.Notes, fmt.Sprintf("%s in %s: %v", d.Browser, d.Dir, err))
@@ -63,7 +83,7 @@ func Uninstall(ctx context.Context, dir, home string) (Placement, error) {
 	if len(p.Notes) > 0 {
 		return p, errors.New("not everything could be removed, so the files stay")
 	}
-	for _, name := range []string{KeyFile, P12File, PasswordFile, CertFile, RootFile, StateFile} {
+	for _, name := range []string{KeyFile, P12File, PasswordFile, OpenSSLFile, CertFile, RootFile, StateFile} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return p, err
 		}
@@ -101,8 +121,16 @@ func (c *certificate) same(k trust.Kept) bool {
 }
 
 // placeIn imports the identity in dir into databases.
-func placeIn(ctx context.Context, dir string, into []trust.Database) (p Placement, err error) {
+func (m Machine) placeIn(ctx context.Context, dir string, into []trust.Database) (p Placement, err error) {
 	if len(into) == 0 {
+		return p, nil
+	}
+	if state, err := ReadState(dir); err != nil {
+		return p, err
+	} else if state.TPM != "" || state.Store != "" {
+		for _, d := range into {
+			p.Notes = append(p.Notes, fmt.Sprintf("not put into %s, which needs a key that can be copied, and this one stays where it was made", d.Browser))
+		}
 		return p, nil
 	}
 	file, password, done, err := pack(dir)

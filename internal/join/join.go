@@ -30,6 +30,11 @@ type Options struct {
 	P12 bool
 	// KeyKind is the kind of key to make; empty means ecdsa-p256.
 	KeyKind keys.Kind
+	// TPM is the device of the TPM that makes and keeps the key, which is then
+	// ecdsa-p256; empty means that the key lies in a file.
+	TPM string
+	// Store has the store of Windows make and keep the key, if it can.
+	Store bool
 	// Force replaces a certificate in Out that has not expired.
 	Force bool
 	// Waiting is called with the words to compare when an operator has to say
@@ -40,6 +45,15 @@ type Options struct {
 
 	// write stands in for the disk in tests; nil means the disk.
 	write writer
+	run   runner
+}
+
+func (o Options) home() home {
+	h := home{tpm: o.TPM}
+	if o.Store {
+		h.store = &windows{o.run}
+	}
+	return h
 }
 
 // A Result is what enrolling or renewing left behind.
@@ -71,11 +85,18 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer s.discard()
-	key, err := keys.Generate(o.KeyKind)
-	if err != nil {
-		return Result{}, err
+	at := o.home()
+	if o.P12 && !at.none() {
+		return Result{}, fmt.Errorf("%s holds a key that can be copied, and this one stays where it is made: leave one of the two out", P12File)
 	}
-	if err := s.reserve(key); err != nil {
+	generate := func() (crypto.Signer, error) { return keys.Generate(o.KeyKind) }
+	key, err := at.born(ctx, s, generate)
+	if err != nil && at.store != nil {
+		place.notes = append(place.notes, fmt.Sprintf("Windows made no key (%v), so it lies in %s", err, KeyFile))
+		at = home{}
+		key, err = at.born(ctx, s, generate)
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	c := newClient(o.Link, o.Now)
@@ -92,7 +113,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	state := got.state(o.Link.Base, answer)
+	state := at.describe(got.state(o.Link.Base, answer))
+	if at.store != nil {
+		if err := at.store.accept(ctx, s.dir, got); err != nil {
+			return Result{}, fmt.Errorf("the certificate was issued, and Windows does not take it (%w): ask for a new invitation, and join with --no-install", err)
+		}
+		answer.Notes = nil // certreq put a name into its request, which was ignored
+	}
 	if err := s.fill(got, state, passwordIf(o.P12)); err != nil {
 		return Result{}, err
 	}
@@ -178,7 +205,7 @@ func result(dir string, files []string, c *certificate, s State) Result {
 	if len(r.Sites) > 0 {
 		site = r.Sites[0]
 	}
-	r.Curl = CurlLine(dir, site)
+	r.Curl = c.curlLine(dir, site, s)
 	return r
 }
 
@@ -193,12 +220,18 @@ func SitesOf(s State) (sites []string) {
 	return sites
 }
 
-// CurlLine returns a command that opens site with the files in dir.
-func CurlLine(dir, site string) string {
-	return strings.Join([]string{
-		"curl", "--cert", shellQuote(filepath.Join(dir, CertFile)), "--key", shellQuote(filepath.Join(dir, KeyFile)),
-		"--cacert", shellQuote(filepath.Join(dir, RootFile)), shellQuote(site),
-	}, " ")
+// curlLine returns a command that opens site with the identity in dir.
+func (c *certificate) curlLine(dir, site string, s State) string {
+	cert, key := filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile)
+	line := []string{"curl"}
+	switch {
+	case s.Store != "": // for cmd and PowerShell, which quote otherwise
+		return fmt.Sprintf(`curl.exe --cert CurrentUser\MY\%s --cacert "%s" %s`, thumbprint(c.leaf), filepath.Join(dir, RootFile), site)
+	case s.TPM != "": // a curl that is built on OpenSSL, with the package tpm2-openssl
+		line = []string{"OPENSSL_CONF=" + shellQuote(filepath.Join(dir, OpenSSLFile)), "curl"}
+	}
+	return strings.Join(append(line, "--cert", shellQuote(cert), "--key", shellQuote(key),
+		"--cacert", shellQuote(filepath.Join(dir, RootFile)), shellQuote(site)), " ")
 }
 
 // shellQuote writes a word so that a POSIX shell reads it as one.
@@ -212,8 +245,8 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// fitsKey reports whether pub is the public half of key.
-func fitsKey(pub crypto.PublicKey, key crypto.Signer) bool {
-	p, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+// fitsKey reports whether two public keys are one.
+func fitsKey(pub, other crypto.PublicKey) bool {
+	p, ok := other.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && p.Equal(pub)
 }

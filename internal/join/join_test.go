@@ -142,7 +142,7 @@ func TestWriteFiles(t *testing.T) {
 	if state, err := ReadState(dir); err != nil || state.Name != o.name || state.Profile != "device" {
 		t.Errorf("%+v, %v", state, err)
 	}
-	if key, err := keys.ReadPrivate(filepath.Join(dir, KeyFile)); err != nil || !fitsKey(leaf.cert.PublicKey, key) {
+	if key, err := keys.ReadPrivate(filepath.Join(dir, KeyFile)); err != nil || !fitsKey(leaf.cert.PublicKey, key.Public()) {
 		t.Errorf("%v", err)
 	}
 	if _, err := WriteFiles(f); err == nil {

@@ -20,6 +20,10 @@ func Lines(dir, site string) ([]Line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: name the folder that 'postern join' wrote", err)
 	}
+	state, err := ReadState(dir)
+	if err != nil {
+		return nil, err
+	}
 	u, err := url.Parse(site)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is no address of a site: one looks like https://pw.example.com/", site)
@@ -46,8 +50,15 @@ func Lines(dir, site string) ([]Line, error) {
 		return fmt.Sprintf("git config --global %s %s", shellQuote("http."+base+"."+what), shellQuote(value))
 	}
 	docker := shellQuote("/etc/docker/certs.d/" + u.Host)
+	if state.Store != "" || state.TPM != "" { // there is no key in a file that other programs can read
+		return []Line{
+			{"curl", c.curlLine(dir, base, state)},
+			{"chromium: /etc/chromium/policies/managed/postern.json", string(chromium)},
+			{"firefox: /etc/firefox/policies/policies.json", string(firefox)},
+		}, nil
+	}
 	return []Line{
-		{"curl", CurlLine(dir, base)},
+		{"curl", c.curlLine(dir, base, state)},
 		{"git", git("sslCert", cert) + "\n" + git("sslKey", key) + "\n" + git("sslCAInfo", root)},
 		{"psql", "psql " + shellQuote(fmt.Sprintf("host=%s port=%s sslmode=verify-full sslcert=%s sslkey=%s sslrootcert=%s", u.Hostname(), port, conninfo(cert), conninfo(key), conninfo(root)))},
 		{"kubectl", fmt.Sprintf("kubectl config set-credentials %s --client-certificate=%s --client-key=%s",

@@ -2,7 +2,6 @@ package join
 
 import (
 	"context"
-	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -42,12 +41,8 @@ func newClient(l invite.Link, now func() time.Time) *client {
 }
 
 // redeem spends the code on the key.
-func (c *client) redeem(ctx context.Context, key crypto.Signer) (invite.Answer, error) {
-	csr, err := requestPEM(key)
-	if err != nil {
-		return invite.Answer{}, err
-	}
-	request := invite.Request{Code: c.link.Code.String(), CSR: csr}
+func (c *client) redeem(ctx context.Context, key born) (invite.Answer, error) {
+	request := invite.Request{Code: c.link.Code.String(), CSR: key.csr}
 	answer, err := c.sendUntilApproved(ctx, request, key)
 	if _, ok := errors.AsType[*PinError](err); ok {
 		switch found, isSite := c.fetchRoot(ctx); {
@@ -68,8 +63,8 @@ const askAgain = 2 * time.Second
 
 // sendUntilApproved sends the request for as long as the operator has not said
 // yes or no, and shows the words to compare once.
-func (c *client) sendUntilApproved(ctx context.Context, request invite.Request, key crypto.Signer) (invite.Answer, error) {
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+func (c *client) sendUntilApproved(ctx context.Context, request invite.Request, key born) (invite.Answer, error) {
+	spki, err := x509.MarshalPKIXPublicKey(key.pub)
 	if err != nil {
 		return invite.Answer{}, err
 	}

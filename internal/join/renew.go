@@ -2,6 +2,7 @@ package join
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type RenewOptions struct {
 
 	// write stands in for the disk in tests; nil means the disk.
 	write writer
+	run   runner
 }
 
 // Renew replaces the certificate in a folder by a new one of the same name for
@@ -37,7 +39,7 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("folder %s: %w", o.Dir, err)
 	}
-	old, err := openHolder(dir, o.Now())
+	old, err := openHolder(dir, o.Now(), o.run)
 	if err != nil {
 		return Result{}, err
 	}
@@ -46,18 +48,11 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 		return Result{}, err
 	}
 	defer s.discard()
-	key, err := keys.Like(old.leaf.PublicKey)
+	key, err := old.at.born(ctx, s, func() (crypto.Signer, error) { return keys.Like(old.leaf.PublicKey) })
 	if err != nil {
 		return Result{}, err
 	}
-	if err := s.reserve(key); err != nil {
-		return Result{}, err
-	}
-	csr, err := requestPEM(key)
-	if err != nil {
-		return Result{}, err
-	}
-	answer, err := old.ask(ctx, invite.Request{CSR: csr}, o.Now)
+	answer, err := old.ask(ctx, s.dir, invite.Request{CSR: key.csr}, o.Now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -68,12 +63,19 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 	if got.id != old.id {
 		return Result{}, fmt.Errorf("the new certificate is for %s and not for %s: tell the person who runs the authority", got.id, old.id)
 	}
-	state := got.state(old.state.Authority, answer)
+	state := old.at.describe(got.state(old.state.Authority, answer))
+	state.Installed = old.state.Installed
 	if len(state.Renew) == 0 {
 		state.Renew = old.state.Renew
 	}
 	if err := s.fill(got, state, old.password); err != nil {
 		return Result{}, err
+	}
+	if old.at.store != nil {
+		if err := old.at.store.accept(ctx, s.dir, got); err != nil {
+			return Result{}, fmt.Errorf("Windows does not take the new certificate (%w); the old one is still in place", err)
+		}
+		answer.Notes = nil // certreq put a name into its request, which was ignored
 	}
 	files, err := s.install(dir)
 	if err != nil {
@@ -81,17 +83,24 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 	}
 	r := result(dir, files, got, state)
 	r.Notes = append(r.Notes, answer.Notes...)
+	if old.at.store != nil {
+		if err := old.at.store.remove(ctx, old.leaf); err != nil {
+			r.Notes = append(r.Notes, "the old certificate is still in Windows' store: "+err.Error())
+		}
+	}
 	return r, nil
 }
 
 // A holder is a certificate with its key, as it lies in a folder.
 type holder struct {
 	*certificate
+	dir      string
+	at       home
 	state    State
 	password string // of identity.p12, empty if there is none
 }
 
-func openHolder(dir string, now time.Time) (*holder, error) {
+func openHolder(dir string, now time.Time, run runner) (*holder, error) {
 	if err := finish(dir); err != nil {
 		return nil, err
 	}
@@ -103,11 +112,17 @@ func openHolder(dir string, now time.Time) (*holder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: join again with a new invitation", err)
 	}
-	if c.key, err = keys.ReadPrivate(filepath.Join(dir, KeyFile)); err != nil {
+	at, err := homeOf(state)
+	if err != nil {
+		return nil, err
+	}
+	if at.store != nil {
+		at.store.run = run
+	} else if c.key, err = keys.ReadIn(filepath.Join(dir, KeyFile), at.tpm); err != nil {
 		return nil, err
 	}
 	switch {
-	case !fitsKey(c.leaf.PublicKey, c.key):
+	case c.key != nil && !fitsKey(c.leaf.PublicKey, c.key.Public()):
 		return nil, fmt.Errorf("%s and %s in %s do not belong together: join again with a new invitation", CertFile, KeyFile, dir)
 	case now.After(c.leaf.NotAfter):
 		return nil, fmt.Errorf("the certificate of %s ended on %s, so it cannot renew itself any more (this computer says that it is %s): ask for a new invitation",
@@ -115,7 +130,7 @@ func openHolder(dir string, now time.Time) (*holder, error) {
 	case len(state.Renew) == 0:
 		return nil, fmt.Errorf("%s names no address for renewal: ask for a new invitation", filepath.Join(dir, StateFile))
 	}
-	h := &holder{certificate: c, state: state}
+	h := &holder{certificate: c, dir: dir, at: at, state: state}
 	password, err := readSmall(filepath.Join(dir, PasswordFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -126,12 +141,10 @@ func openHolder(dir string, now time.Time) (*holder, error) {
 
 // ask tries the renewal addresses in turn. A refusal ends the search, since
 // every one of them asks the same authority.
-func (h *holder) ask(ctx context.Context, request invite.Request, now func() time.Time) (invite.Answer, error) {
+func (h *holder) ask(ctx context.Context, stage string, request invite.Request, now func() time.Time) (invite.Answer, error) {
 	var all []error
 	for _, address := range h.state.Renew {
-		c := h.http(now)
-		answer, err := ask(ctx, c, address, request)
-		c.CloseIdleConnections()
+		answer, err := h.askAt(ctx, stage, address, request, now)
 		if err == nil {
 			return answer, nil
 		}
@@ -141,6 +154,15 @@ func (h *holder) ask(ctx context.Context, request invite.Request, now func() tim
 		all = append(all, h.explain(address, err))
 	}
 	return invite.Answer{}, errors.Join(all...)
+}
+
+func (h *holder) askAt(ctx context.Context, stage, address string, request invite.Request, now func() time.Time) (invite.Answer, error) {
+	if h.at.store != nil {
+		return h.at.store.ask(ctx, stage, filepath.Join(h.dir, RootFile), h.certificate, address, request)
+	}
+	c := h.http(now)
+	defer c.CloseIdleConnections()
+	return ask(ctx, c, address, request)
 }
 
 func (h *holder) explain(address string, err error) error {

@@ -2,9 +2,7 @@ package join
 
 import (
 	"crypto"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +27,7 @@ const (
 
 // placed lists the files in the order in which they are put in their place:
 // key and certificate next to each other, the state last.
-var placed = [...]string{RootFile, P12File, PasswordFile, KeyFile, CertFile, StateFile}
+var placed = [...]string{RootFile, OpenSSLFile, P12File, PasswordFile, KeyFile, CertFile, StateFile}
 
 // A writer writes a new file and flushes it.
 type writer func(path string, data []byte, mode fs.FileMode) error
@@ -89,22 +87,22 @@ func (s *stage) put(name string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// reserve writes the key and takes the room for everything else, so that a
-// full disk is found before the invitation is spent.
+// reserve writes the key, unless it lives elsewhere, and takes the room for
+// everything else, so that a full disk is found before the invitation is spent.
 func (s *stage) reserve(key crypto.Signer) error {
-	if err := s.putKey(key); err != nil {
-		return err
+	if key != nil {
+		if err := s.putKey(key); err != nil {
+			return err
+		}
 	}
 	return s.put(reserveFile, make([]byte, reserveSize), 0o600)
 }
 
 func (s *stage) putKey(key crypto.Signer) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	text, err := keys.PEM(key)
 	if err != nil {
-		return fmt.Errorf("encode key: %w", err)
+		return err
 	}
-	defer clear(der)
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	defer clear(text)
 	return s.put(KeyFile, text, 0o600)
 }
@@ -120,6 +118,11 @@ func (s *stage) fill(c *certificate, state State, password string) error {
 	if err := s.fillP12(c, password); err != nil {
 		return err
 	}
+	if state.TPM != "" {
+		if err := s.put(OpenSSLFile, []byte(openSSLConfig), 0o644); err != nil {
+			return err
+		}
+	}
 	certs, root := c.pems()
 	text, err := json.MarshalIndent(state, "", "  ")
 	if err != nil {
@@ -133,6 +136,27 @@ func (s *stage) fill(c *certificate, state State, password string) error {
 	}
 	return s.put(StateFile, append(text, '\n'), 0o644)
 }
+
+// openSSLConfig makes every program that is built on OpenSSL read a key that a
+// TPM has wrapped, by the provider of the package tpm2-openssl. Hashing,
+// encryption and randomness stay with the processor.
+const openSSLConfig = `openssl_conf = main
+[main]
+providers = providers
+alg_section = algorithms
+random = random
+[algorithms]
+default_properties = ?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes
+[random]
+random = CTR-DRBG
+properties = provider=default
+seed_properties = provider=default
+[providers]
+default = on
+tpm2 = on
+[on]
+activate = 1
+`
 
 func (s *stage) fillP12(c *certificate, password string) error {
 	if password == "" {

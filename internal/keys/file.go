@@ -22,17 +22,29 @@ const maxFile = 64 << 10
 // over a file: an existing one is an error for which errors.Is(err,
 // fs.ErrExist) holds.
 func WritePrivate(path string, k crypto.Signer) error {
-	der, err := x509.MarshalPKCS8PrivateKey(k)
+	text, err := PEM(k)
 	if err != nil {
 		return fmt.Errorf("write key %s: %w", path, err)
 	}
-	defer clear(der)
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	defer clear(text)
 	if err := writeNew(path, text); err != nil {
 		return fmt.Errorf("write key: %w", err)
 	}
 	return nil
+}
+
+// PEM returns k as the text of its file: PKCS#8, or as its TPM wrapped it. The
+// caller clears it.
+func PEM(k crypto.Signer) ([]byte, error) {
+	if inTPM, ok := k.(*TPMFile); ok {
+		return inTPM.PEM(), nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	defer clear(der)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 // ReadPrivate reads the key at path, which has to be one PKCS#8 PEM block in
@@ -55,6 +67,8 @@ func parsePrivate(data []byte) (crypto.Signer, error) {
 	switch {
 	case block == nil:
 		return nil, errors.New("it holds no PEM block: put back the file that postern wrote")
+	case block.Type == tpmBlock:
+		return nil, errors.New("it holds a key of a TPM, which cannot be used here")
 	case block.Type != "PRIVATE KEY":
 		return nil, fmt.Errorf("it holds a PEM block %q: a PKCS#8 key says PRIVATE KEY, 'openssl pkcs8 -topk8 -nocrypt' makes one", block.Type)
 	case len(bytes.TrimSpace(rest)) != 0:

@@ -72,20 +72,25 @@ const defaultTPM = "/dev/tpmrm0"
 // socket of a TPM in software.
 func parseTPM(ref string) (tpmRef, error) {
 	handle, query, _ := strings.Cut(strings.TrimPrefix(ref, tpmScheme), "?")
-	u := tpmRef{path: defaultTPM}
+	var u tpmRef
 	n, err := strconv.ParseUint(handle, 0, 32)
 	if err != nil || n < firstHandle || n > lastHandle {
 		return u, fmt.Errorf("%q is no persistent handle of a TPM: one is from %#x to %#x, such as tpm:0x81000001", handle, firstHandle, lastHandle)
 	}
 	u.handle = uint32(n)
+	u.path, err = devicePath(query)
+	return u, err
+}
+
+// devicePath reads path=FILE, which may be left out.
+func devicePath(query string) (string, error) {
 	if query == "" {
-		return u, nil
+		return defaultTPM, nil
 	}
 	text, ok := strings.CutPrefix(query, "path=")
 	path, err := url.PathUnescape(text)
 	if !ok || err != nil || path == "" || strings.ContainsRune(path, 0) {
-		return u, fmt.Errorf("%q means nothing here: only ?path=FILE, the device or the socket of the TPM", query)
+		return "", fmt.Errorf("%q means nothing here: only ?path=FILE, the device or the socket of the TPM", query)
 	}
-	u.path = path
-	return u, nil
+	return path, nil
 }

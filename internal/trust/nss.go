@@ -27,6 +27,9 @@ var (
 	ErrNoTools = errors.New("the programs certutil and pk12util are missing: install the package libnss3-tools (nss-tools on Fedora)")
 	// ErrRunning means that the browser whose database it is is open.
 	ErrRunning = errors.New("the browser is running: close it first")
+	// ErrHeld means that another program was writing to the database, or that
+	// it cannot be written.
+	ErrHeld = errors.New("it cannot be written now: close the programs that use it, and see that the disk has room")
 	// ErrLocked means that the database has a password of its own.
 	ErrLocked = errors.New("it has a password of its own: import the file by the browser's settings")
 )
@@ -44,7 +47,7 @@ type Database struct {
 func Databases(home string) []Database {
 	var all []Database
 	for _, c := range []Database{
-		{"Chromium", ".pki/nssdb"}, {"Chromium (snap)", "snap/chromium/current/.pki/nssdb"},
+		{"Chromium", ".pki/nssdb"}, {"Chromium", ".local/share/pki/nssdb"}, {"Chromium (snap)", "snap/chromium/current/.pki/nssdb"},
 		{"Chromium (flatpak)", ".var/app/org.chromium.Chromium/.pki/nssdb"},
 	} {
 		all = appendIfThere(all, c.Browser, filepath.Join(home, c.Dir))
@@ -227,9 +230,11 @@ func (d Database) run(ctx context.Context, tool string, args ...string) ([]byte,
 	case err == nil:
 		return out.Bytes(), nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%s: %s did not end: another program may hold the database", d.Dir, tool)
+		return nil, ErrHeld
 	case strings.Contains(said, "SEC_ERROR_BAD_PASSWORD") || strings.Contains(said, "uthenticat") || strings.Contains(said, "SEC_ERROR_TOKEN_NOT_LOGGED_IN"):
 		return nil, ErrLocked
+	case strings.Contains(said, "SEC_ERROR_PKCS11_GENERAL_ERROR") || strings.Contains(said, "SEC_ERROR_READ_ONLY"):
+		return nil, ErrHeld
 	}
 	return nil, fmt.Errorf("%s: %s says %q", d.Dir, tool, lastLine(said))
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/big"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	_ "modernc.org/sqlite"
 	"software.sslmate.com/src/go-pkcs12"
 )
 
@@ -167,5 +169,33 @@ func TestDatabasesAreFound(t *testing.T) {
 	}
 	if all := Databases(t.TempDir()); len(all) != 0 {
 		t.Errorf("in an empty home: %+v", all)
+	}
+}
+
+// A database that another program is writing is not waited for without end, and
+// what it holds stays.
+func TestADatabaseThatAnotherProgramHolds(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t, filepath.Join(t.TempDir(), "db"), "")
+	c, key := certificate(t, "ben", 1)
+	file, password := identity(t, c, key)
+	db, err := sql.Open("sqlite", filepath.Join(d.Dir, "cert9.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("BEGIN EXCLUSIVE"); err != nil {
+		t.Fatal(err)
+	}
+	held := d.Import(t.Context(), file, password)
+	if _, err := db.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(held, ErrHeld) {
+		t.Errorf("%v", held)
+	}
+	if err := d.Import(t.Context(), file, password); err != nil {
+		t.Errorf("when it is free again: %v", err)
 	}
 }
