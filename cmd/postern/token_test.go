@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -113,8 +114,71 @@ func TestARootInATPM(t *testing.T) {
 	// nothing tries the last one by itself
 	v.fails("right", "one more wrong one locks the token", "root", "sign", "late.request", "--root-key", v.ref, "--root", "safe/root.pem")
 	resetLockout(t, filepath.Join(dir, "socket"))
+	// in the middle of a signature, before it is made and after: the answer is
+	// not written, and what was done by then is done again
+	for _, made := range []bool{false, true} {
+		cut := cutAtSignature(t, dir, made)
+		v.fails("right", "the TPM at "+cut+" has not answered: nothing was changed", "root", "sign", "late.request", "--root-key", "tpm:0x81000001?path="+cut, "--root", "safe/root.pem")
+		if left, err := filepath.Glob(filepath.Join(v.dir, "*.answer*")); err != nil || len(left) != 1 { // root.answer, from before
+			t.Errorf("left behind: %q, %v", left, err)
+		}
+	}
 	v.must("root", "sign", "late.request", "--root-key", v.ref, "--root", "safe/root.pem")
 	v.must("root", "apply", "late.answer")
+	if out := v.must("ledger", "verify"); !strings.Contains(out, "as it was written") {
+		t.Error(out)
+	}
+}
+
+// cutAtSignature stands before the TPM in dir and is gone at the first
+// signature: before the TPM hears of it, or when it has made it.
+func cutAtSignature(t *testing.T, dir string, made bool) (socket string) {
+	t.Helper()
+	socket = filepath.Join(dir, fmt.Sprintf("cut-%t", made))
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			relay(client, filepath.Join(dir, "socket"), made)
+		}
+	}()
+	return socket
+}
+
+func relay(client net.Conn, socket string, made bool) {
+	defer client.Close()
+	tpm, err := net.Dial("unix", socket)
+	if err != nil {
+		return
+	}
+	defer tpm.Close()
+	buf := make([]byte, 4096)
+	for {
+		n, err := client.Read(buf)
+		if err != nil {
+			return
+		}
+		signing := n >= 10 && bytes.Equal(buf[6:10], []byte{0, 0, 1, 0x5d}) // TPM2_CC_Sign
+		if signing && !made {
+			return
+		}
+		if _, err := tpm.Write(buf[:n]); err != nil {
+			return
+		}
+		if n, err = tpm.Read(buf); err != nil || signing {
+			return
+		}
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
 }
 
 // resetLockout does what a TPM's owner does after wrong PINs.
@@ -209,6 +273,66 @@ func TestARootInAPKCS11Token(t *testing.T) {
 	if err := os.Rename(tokens+".away", tokens); err != nil {
 		t.Fatal(err)
 	}
-	v.must("root", "sign", "late.request", "--root-key", ref, "--root", "safe/root.pem")
+	// in the middle of a signature
+	removable := strings.Replace(ref, module, pullable(t, dir, module), 1)
+	for pulled, says := range map[string]string{
+		"removed": `token "root" has not signed: was it pulled out? nothing was changed`,
+		"error":   `token "root" has not signed: was it pulled out? nothing was changed`,
+	} {
+		v.env = append(v.env, "PULLED="+pulled)
+		v.fails("right", says, "root", "sign", "late.request", "--root-key", removable, "--root", "safe/root.pem")
+		if left, err := filepath.Glob(filepath.Join(v.dir, "late.answer*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind: %q, %v", pulled, left, err)
+		}
+	}
+	v.env = append(v.env, "PULLED=")
+	v.must("root", "sign", "late.request", "--root-key", removable, "--root", "safe/root.pem")
 	v.must("root", "apply", "late.answer")
+	if out := v.must("ledger", "verify"); !strings.Contains(out, "as it was written") {
+		t.Error(out)
+	}
+}
+
+// pullable builds a module that is the one given, until a signature is wanted
+// and PULLED says that the token is not there any more.
+func pullable(t *testing.T, dir, module string) string {
+	t.Helper()
+	headers, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, built := filepath.Join(dir, "pullable.c"), filepath.Join(dir, "pullable.so")
+	write(t, source, []byte(`
+#define CK_PTR *
+#define CK_DECLARE_FUNCTION(type, name) type name
+#define CK_DECLARE_FUNCTION_POINTER(type, name) type (*name)
+#define CK_CALLBACK_FUNCTION(type, name) type (*name)
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#define NULL_PTR 0
+#include "pkcs11.h"
+static CK_FUNCTION_LIST here;
+static CK_FUNCTION_LIST_PTR there;
+static CK_RV sign(CK_SESSION_HANDLE s, CK_BYTE_PTR d, CK_ULONG n, CK_BYTE_PTR sig, CK_ULONG_PTR len) {
+	const char *pulled = getenv("PULLED");
+	if (pulled && !strcmp(pulled, "removed")) return CKR_DEVICE_REMOVED;
+	if (pulled && !strcmp(pulled, "error")) return CKR_DEVICE_ERROR;
+	return there->C_Sign(s, d, n, sig, len);
+}
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) {
+	void *lib = dlopen(MODULE, RTLD_NOW);
+	CK_RV (*get)(CK_FUNCTION_LIST_PTR_PTR) = lib ? (CK_RV (*)(CK_FUNCTION_LIST_PTR_PTR))dlsym(lib, "C_GetFunctionList") : 0;
+	if (!get || get(&there) != CKR_OK) return CKR_GENERAL_ERROR;
+	here = *there;
+	here.C_Sign = sign;
+	*list = &here;
+	return CKR_OK;
+}
+`))
+	cmd := exec.Command("gcc", "-shared", "-fPIC", "-o", built, "-I", strings.TrimSpace(string(headers)), "-DMODULE=\""+module+"\"", source, "-ldl")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return built
 }

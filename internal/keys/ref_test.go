@@ -2,8 +2,13 @@ package keys
 
 import (
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2/transport"
 )
 
 func TestReferencesToTokens(t *testing.T) {
@@ -90,5 +95,17 @@ func TestOneQuestion(t *testing.T) {
 	}
 	if _, err := Make("root.key.age", nil); err == nil {
 		t.Error("made a key in a file without a seal")
+	}
+}
+
+// A TPM that hangs ends the command and not the day.
+func TestATPMThatNeverAnswers(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go io.Copy(io.Discard, theirs)
+	k := &tpmKey{tpm: patient{transport.FromReadWriteCloser(ours), 20 * time.Millisecond}, ref: tpmRef{path: "/dev/tpmrm0"}}
+	_, err := k.triesLeft()
+	if gone, ok := errors.AsType[*TokenError](err); !ok || !gone.Gone || !strings.Contains(err.Error(), "no answer within 20ms") {
+		t.Errorf("%v", err)
 	}
 }

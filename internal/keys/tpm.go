@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -45,7 +46,27 @@ func dialTPM(u tpmRef) (transport.TPMCloser, error) {
 	if err != nil {
 		return nil, &TokenError{Msg: "no TPM answers at " + u.path + ": 'tpm:HANDLE?path=FILE' names another, and the user needs the right to open it (group tss)", Tries: -1, Gone: true, Err: err}
 	}
-	return transport.FromReadWriteCloser(rw), nil
+	return patient{transport.FromReadWriteCloser(rw), tpmPatience}, nil
+}
+
+// tpmPatience is how long a TPM may take over one command. Making an ECDSA key
+// takes the slow ones some seconds.
+const tpmPatience = 2 * time.Minute
+
+// A patient TPM is waited for so long, and then counts as gone.
+type patient struct {
+	transport.TPMCloser
+	limit time.Duration
+}
+
+// Send gives the TPM a command and returns its answer.
+func (p patient) Send(command []byte) ([]byte, error) {
+	late := time.AfterFunc(p.limit, func() { p.Close() })
+	answer, err := p.TPMCloser.Send(command)
+	if !late.Stop() {
+		return nil, fmt.Errorf("no answer within %s", p.limit)
+	}
+	return answer, err
 }
 
 // A tpmKey is a key that stays in its TPM.
