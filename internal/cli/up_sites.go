@@ -227,7 +227,7 @@ func (n *sites) certificateUntil() time.Time {
 
 // gatewayConfig says conf in the gateway's words.
 func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway.Config {
-	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, JoinURL: d.publicURL(conf) + "/join"}
+	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, StandardReader: conf.StandardReader, JoinURL: d.publicURL(conf) + "/join"}
 	if f := conf.ForwardAuth; f.Host != "" {
 		c.Sites = append(c.Sites, gateway.Site{Host: f.Host, Stealth: true, List: f.List, ForwardHeader: f.Header})
 	}

@@ -57,6 +57,8 @@ type Config struct {
 	// Proxies are the load balancers whose connections begin with a PROXY
 	// header.
 	Proxies []netip.Prefix
+	// StandardReader has Go's HTTP server read every request.
+	StandardReader bool
 	// ForwardAuth is where other servers ask whether a request may pass.
 	ForwardAuth ForwardAuth
 	// PublicCA certifies the hosts whose certificate is public.

@@ -46,6 +46,7 @@ type conn struct {
 	silent     atomic.Bool                 // nothing of any application is written any more
 	bell       atomic.Pointer[http.Server] // set for HTTP/2
 	parked     atomic.Bool                 // at rest without the HTTP server
+	attended   atomic.Bool                 // at a desk
 	greeted    atomic.Bool                 // set when the first request was let in
 	stall      stall
 

@@ -39,9 +39,9 @@ type exchange struct {
 	stalled   atomic.Bool // nothing of the body came for too long
 }
 
-func (g *Gateway) newExchange(c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
+func (g *Gateway) newExchange(ctx context.Context, c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now(), errand: errand{method: r.Method, path: r.URL.Path}}
-	x.request = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	x.request = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
 	return x, x.request
 }
 

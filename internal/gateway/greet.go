@@ -26,44 +26,45 @@ const (
 	shakeFailed    = "failed"
 )
 
-// greet takes one connection through its handshake and hands it over.
-func (l *listener) greet(nc net.Conn) {
+// greet takes one connection through its handshake and hands it over. When
+// its requests are to be read here, it returns what attends to them instead.
+func (l *listener) greet(nc net.Conn) (attend func()) {
 	c := &conn{Conn: nc, g: l.g, listener: l}
 	defer l.recover(c)
 	l.g.metrics.connections.Inc()
 	if !l.g.admit(c) {
 		c.cut(errCrowded)
-		return
+		return nil
 	}
 	leave, ok := l.enter(c)
 	if !ok {
 		c.cut(errClosing)
-		return
+		return nil
 	}
 	defer leave()
 	c.SetDeadline(time.Now().Add(l.g.limits.Hello))
 	if err := l.foreword(c); err != nil {
 		l.fail(c, err)
-		return
+		return nil
 	}
 	t := tls.Server(c, l.base)
 	if err := t.Handshake(); err != nil {
 		l.fail(c, err)
-		return
+		return nil
 	}
 	if c.challenge { // answered by its certificate, and nothing follows
 		l.g.metrics.shakes[shakeFull].Inc()
 		t.Close()
-		return
+		return nil
 	}
 	c.SetDeadline(time.Time{})
 	c.again = nil
-	l.welcome(c, t)
+	return l.welcome(c, t)
 }
 
 // welcome files a connection whose client has proved to hold its key, and
 // hands it to the HTTP server.
-func (l *listener) welcome(c *conn, t *tls.Conn) {
+func (l *listener) welcome(c *conn, t *tls.Conn) (attend func()) {
 	state := t.ConnectionState()
 	c.version, c.presented = state.Version, state.PeerCertificates
 	result := shakeFull
@@ -81,9 +82,12 @@ func (l *listener) welcome(c *conn, t *tls.Conn) {
 		t.Close()
 	case c.tunnels(state):
 		l.tunnels.Go(func() { l.carry(c, t) })
+	case l.plainly(c, state):
+		return func() { l.attend(c, t, &state) }
 	case !l.inner.give(newSeat(c, t, state)):
 		t.Close()
 	}
+	return nil
 }
 
 // mayEnter judges a connection to a stealthy site as a whole, once more and

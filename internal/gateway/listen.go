@@ -33,6 +33,9 @@ type listener struct {
 
 	parkings atomic.Int64 // ever
 
+	attending atomic.Int64 // connections at a desk
+	desks     sync.Pool    // of *desk
+
 	mu      sync.Mutex // guards waiting and closed
 	waiting queue
 	closed  bool
@@ -176,11 +179,20 @@ func (l *listener) shut(limit time.Duration) {
 	l.inner.Close()
 	l.unpark()
 	l.server.Shutdown(grace)
+	l.awaitDesks(grace)
 	l.server.Close()
 	for _, c := range l.g.index.of(l) {
 		c.cut(errClosing)
 	}
 	l.tunnels.Wait()
+}
+
+// awaitDesks waits until nobody is at a desk, or ctx ends.
+func (l *listener) awaitDesks(ctx context.Context) {
+	const poll = 2 * time.Millisecond
+	for l.attending.Load() > 0 && ctx.Err() == nil {
+		time.Sleep(poll)
+	}
 }
 
 // accept takes connections until ctx ends or the listener is closed.
@@ -192,10 +204,8 @@ func (l *listener) accept(ctx context.Context) {
 		case err == nil:
 			pause = 0
 			l.greeting.Add(1)
-			l.shakes.Go(func() {
-				defer l.greeting.Add(-1)
-				l.greet(nc)
-			})
+			l.shakes.Add(1)
+			go l.receive(nc)
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -209,6 +219,19 @@ func (l *listener) accept(ctx context.Context) {
 			case <-time.After(pause):
 			}
 		}
+	}
+}
+
+// receive takes one connection through its handshake, and then stays with it
+// if its requests are to be read here: the stack has grown by then.
+func (l *listener) receive(nc net.Conn) {
+	attend := func() func() {
+		defer l.shakes.Done()
+		defer l.greeting.Add(-1)
+		return l.greet(nc)
+	}()
+	if attend != nil {
+		attend()
 	}
 }
 

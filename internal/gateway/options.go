@@ -82,6 +82,9 @@ type Config struct {
 	// Proxies are the addresses of load balancers: connections from them begin
 	// with a PROXY header that says whose they are, and others do not.
 	Proxies []netip.Prefix
+	// StandardReader has the standard library read every request, the plain
+	// ones of HTTP/1.1 too.
+	StandardReader bool
 }
 
 // A Site is one host name with what is behind it and who may see it.

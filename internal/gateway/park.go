@@ -35,6 +35,7 @@ type seat struct {
 	room     int       // the size of an empty read buffer
 	deadline time.Time // that the server set for reading
 	parked   bool
+	early    []byte // read already at a desk, and read again first
 }
 
 // newSeat returns what the HTTP server is given for t: t itself where it
@@ -66,6 +67,11 @@ func seated(nc net.Conn, state http.ConnState) {
 func (s *seat) Read(p []byte) (int, error) {
 	if s.room == 0 {
 		s.room = len(p)
+	}
+	if len(s.early) > 0 {
+		n := copy(p, s.early)
+		s.early = s.early[n:]
+		return n, nil
 	}
 	if !s.idle.Load() || len(p) != s.room {
 		return s.Conn.Read(p)
@@ -119,16 +125,18 @@ func (l *listener) park(c *conn, t *tls.Conn, state *tls.ConnectionState, deadli
 	}
 	c.parked.Store(false)
 	t.SetReadDeadline(time.Time{})
-	if !l.inner.give(&seat{Conn: t, c: c, state: state}) {
+	if l.plainly(c, *state) {
+		l.attend(c, t, state)
+	} else if !l.inner.give(&seat{Conn: t, c: c, state: state}) {
 		t.Close()
 	}
 }
 
-// unpark ends the connections that are parked. The handover has ended, so
-// there will be no more.
+// unpark ends the connections that are parked, or at rest at a desk. The
+// handover has ended, so there will be no more.
 func (l *listener) unpark() {
 	for _, c := range l.g.index.of(l) {
-		if c.parked.Load() {
+		if c.parked.Load() || c.attended.Load() {
 			c.Conn.SetReadDeadline(time.Unix(1, 0))
 		}
 	}

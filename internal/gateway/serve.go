@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"strings"
@@ -11,7 +12,8 @@ import (
 	"github.com/postern-project/postern/internal/refusal"
 )
 
-// serve answers one request, on a connection of either side.
+// serve answers one request that the HTTP server has read, on a connection of
+// either side.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	c := connOf(r.Context())
 	if c == nil { // a server that is not ours: nothing is known, so nobody passes
@@ -19,10 +21,15 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.taken()
+	describeTLS(r)
+	g.answer(r.Context(), c, w, r)
+}
+
+// answer answers one request on c. ctx is the request's.
+func (g *Gateway) answer(ctx context.Context, c *conn, w http.ResponseWriter, r *http.Request) {
 	c.asked.Store(true) // before anything is looked up: from here on changes cut c
 	g.crowd.begin(c)
-	describeTLS(r)
-	x, r := g.newExchange(c, w, r)
+	x, r := g.newExchange(ctx, c, w, r)
 	defer x.end()
 	c.take(&x.errand)
 	g.route(x, r)

@@ -23,6 +23,8 @@ type table struct {
 	postgres bool
 	// proxies are where connections begin with a PROXY header.
 	proxies []netip.Prefix
+	// standardReader is Config.StandardReader.
+	standardReader bool
 }
 
 // A door is one host name as it is served under one trust: a site, or the
@@ -63,7 +65,7 @@ func (t *table) of(c *conn) *door {
 // the keys of session tickets, are taken over from old where neither the
 // trust generation nor what the handshake does has changed.
 func (g *Gateway) newTable(c Config, t *trust, old *table) (*table, error) {
-	next := &table{doors: make(map[string]*door, len(c.Sites)+1), publics: make(map[string]*door), joinURL: c.JoinURL, proxies: c.Proxies, zone: cmp.Or(c.Zone, time.UTC)}
+	next := &table{doors: make(map[string]*door, len(c.Sites)+1), publics: make(map[string]*door), joinURL: c.JoinURL, proxies: c.Proxies, standardReader: c.StandardReader, zone: cmp.Or(c.Zone, time.UTC)}
 	for _, s := range c.Sites {
 		if err := g.enter(next, &door{site: s, trust: t}, s.Host, old); err != nil {
 			return nil, err
