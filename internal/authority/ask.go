@@ -72,6 +72,7 @@ func (s *Service) AskRoot(ctx context.Context, a RootAsk) (RootRequest, error) {
 			return RootRequest{}, err
 		}
 		q.Issuers, name = []ceremony.Issuer{asked}, asked.Name
+		q.PublicURL = s.policy.Load().PublicURL
 	}
 	if a.Rekey {
 		rekey, err := s.askRekey()

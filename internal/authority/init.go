@@ -30,6 +30,9 @@ type InitOptions struct {
 	TrustDomain identity.TrustDomain
 	// KeyKind is that of the root and the issuers; "" is ECDSA P-256.
 	KeyKind keys.Kind
+	// PublicURL is where the root's list will be served, as in Policy; ""
+	// prints no address into the issuers' certificates.
+	PublicURL string
 	// Passphrase seals the root key; nil has one drawn.
 	Passphrase *keys.Passphrase
 	// Root is a root that was made before, open for this one ceremony. Nil has
@@ -222,7 +225,7 @@ func (m *maker) makeRoot() (*ceremony.Root, error) {
 // ask makes the keys of the issuers and of the ledger, and writes what the root
 // has to sign for them.
 func (m *maker) ask() ([]byte, error) {
-	q := ceremony.Request{TrustDomain: m.TrustDomain.String(), List: &ceremony.List{Number: 1}}
+	q := ceremony.Request{TrustDomain: m.TrustDomain.String(), PublicURL: m.PublicURL, List: &ceremony.List{Number: 1}}
 	for _, i := range []struct {
 		name string
 		use  ledger.Use

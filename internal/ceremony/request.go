@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"time"
 
@@ -52,6 +53,10 @@ type Request struct {
 	// its checkpoints.
 	LedgerKey ed25519.PublicKey `json:"ledger_key,omitempty"`
 	Issuers   []Issuer          `json:"issuers,omitempty"`
+	// PublicURL is where the root's list and certificate are served, such as
+	// http://pki.example.com; it is printed into the issuers' certificates. ""
+	// prints nothing.
+	PublicURL string `json:"public_url,omitempty"`
 	// List asks for a new revocation list; nil for none.
 	List *List `json:"list,omitempty"`
 	// Rekey asks that another key sign checkpoints; nil for none.
@@ -167,6 +172,9 @@ func (r Request) check() error {
 	case r.List != nil && (r.List.Number == 0 || r.List.Number >= 1<<62 || len(r.List.Revoked) > maxRevoked):
 		return errors.New("its revocation list has no number, or is too long")
 	}
+	if err := checkPublicURL(r.PublicURL); err != nil {
+		return err
+	}
 	if r.List != nil {
 		for _, revoked := range r.List.Revoked {
 			if revoked.Serial.IsZero() || !ledger.IsWord(revoked.Name) {
@@ -178,6 +186,20 @@ func (r Request) check() error {
 		if err := i.check(d); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkPublicURL refuses what is no plain address: a list is fetched before
+// any certificate can be verified (RFC 5280 section 8).
+func checkPublicURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	printable := !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	if err != nil || !printable || len(s) > 200 || u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(s, "/") {
+		return fmt.Errorf("%q is no address where lists are served: one looks like http://pki.example.com", s)
 	}
 	return nil
 }

@@ -146,7 +146,7 @@ func (r *Root) signAll(q Request, a *Answer, t *transcript, p Policy) (err error
 		t.line("ledger key: %x", []byte(q.LedgerKey))
 	}
 	for _, i := range q.Issuers {
-		if err := r.signIssuer(i, a, t, p.Now); err != nil {
+		if err := r.signIssuer(i, q.PublicURL, a, t, p.Now); err != nil {
 			return fmt.Errorf("sign issuer %s: %w", i.Name, err)
 		}
 	}
@@ -173,7 +173,7 @@ func (r *Root) signAll(q Request, a *Answer, t *transcript, p Policy) (err error
 	return nil
 }
 
-func (r *Root) signIssuer(i Issuer, a *Answer, t *transcript, now time.Time) error {
+func (r *Root) signIssuer(i Issuer, publicURL string, a *Answer, t *transcript, now time.Time) error {
 	pub, err := i.public()
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (r *Root) signIssuer(i Issuer, a *Answer, t *transcript, now time.Time) err
 	if i.Use == ledger.UseServers {
 		usage = profile.Server
 	}
-	template, err := profile.IssuerTemplate(r.domain, i.Name, usage, pub, r.cert, now, i.Zones...)
+	template, err := profile.IssuerTemplate(r.domain, i.Name, usage, pub, r.cert, now, publicURL, i.Zones...)
 	if err != nil {
 		return err
 	}
@@ -194,6 +194,9 @@ func (r *Root) signIssuer(i Issuer, a *Answer, t *transcript, now time.Time) err
 	t.did("issuer %s for %s, until %s", i.Name, i.Use, c.NotAfter.Format(time.DateOnly))
 	if len(i.Zones) > 0 {
 		t.line("further zones: %s", i.Zones)
+	}
+	for _, at := range c.CRLDistributionPoints {
+		t.line("revocation of it: %s", at)
 	}
 	t.certificate(c)
 	return nil

@@ -118,7 +118,7 @@ type founded struct {
 // root sealed by words that nobody has seen.
 func (a *app) found(ctx context.Context, conf config.Config) (founded, error) {
 	made := founded{TrustDomain: domainOf(conf).String(), Data: a.data()}
-	o := authority.InitOptions{Dir: a.data(), TrustDomain: domainOf(conf), KeyKind: conf.IssuerKey, Now: a.Now}
+	o := authority.InitOptions{Dir: a.data(), TrustDomain: domainOf(conf), KeyKind: conf.IssuerKey, PublicURL: conf.Public.PlainURL(), Now: a.Now}
 	if path := a.Getenv(passphraseVariable); path != "" {
 		p, err := keys.ReadPassphraseFile(path)
 		if err != nil {

@@ -113,6 +113,9 @@ func (a *app) sayRequest(w io.Writer, q ceremony.Request) {
 			say(w, "    also for names below %s, with --permit", strings.Join(i.Zones, ", "))
 		}
 	}
+	if q.PublicURL != "" {
+		say(w, "    with the address of the root's list, below %s", q.PublicURL)
+	}
 	if q.List != nil {
 		say(w, "  revocation list %d, of %s", q.List.Number, count(len(q.List.Revoked), "certificate"))
 		for _, r := range q.List.Revoked {

@@ -12,6 +12,7 @@ import (
 	"github.com/postern-project/postern/internal/agent"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/publish"
 	"github.com/postern-project/postern/internal/roster"
 )
@@ -21,11 +22,14 @@ import (
 const respondersFolder = "responders"
 
 // publishedPaths are what the public side and the plain one have in common.
-var publishedPaths = []string{"/crl/", authority.OCSPPath, authority.OCSPPath + "/", "/issuers/"}
+var publishedPaths = []string{"/crl/", authority.OCSPPath, authority.OCSPPath + "/", "/issuers/", "/root/"}
 
 // published answers who asks about revocation and issuers.
 func (s *server) published() http.Handler {
-	return publish.Handler(publish.Options{Authority: s.house.Authority, Issuers: s.house.Roster.Issuers, Log: s.log})
+	return publish.Handler(publish.Options{
+		Authority: s.house.Authority, Issuers: s.house.Roster.Issuers, Log: s.log,
+		Roots: func() []ledger.Root { return s.house.Roster.Anchors().Roots },
+	})
 }
 
 // plainSide is what is served without TLS: what is signed anyway. Everybody

@@ -66,7 +66,7 @@ func (s steve) intermediate(d identity.TrustDomain, name string, use profile.Usa
 	if err != nil {
 		return ca{}, err
 	}
-	template, err := profile.IssuerTemplate(d, name, use, key.Public(), s.root.cert, now)
+	template, err := profile.IssuerTemplate(d, name, use, key.Public(), s.root.cert, now, "")
 	if err != nil {
 		return ca{}, err
 	}

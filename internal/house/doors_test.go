@@ -82,6 +82,7 @@ var endpoints = map[string]string{
 	"internal/enroll POST  + renewPath":                                "Renew",
 	"internal/publish GET /crl/{issuer}/{file}":                        "RevocationList",
 	"internal/publish GET /issuers/{file}":                             "",
+	"internal/publish GET /root/{file}":                                "",
 	"internal/publish POST  + authority.OCSPPath":                      "AnswerOCSP",
 	"internal/telemetry GET /metrics":                                  "",
 }

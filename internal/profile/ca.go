@@ -38,8 +38,9 @@ func RootTemplate(d identity.TrustDomain, pub crypto.PublicKey, now time.Time) (
 // signed by root: ten years and never past the root, and no authority below it.
 // One for clients is bound to names in the trust domain. One for servers is
 // bound to the trust domain, where that is a name on the internet, and to zones,
-// beside names and addresses that are private anyway.
-func IssuerTemplate(d identity.TrustDomain, name string, u Usage, pub crypto.PublicKey, root *x509.Certificate, now time.Time, zones ...string) (*x509.Certificate, error) {
+// beside names and addresses that are private anyway. It says where the root's
+// list and certificate are found below publicURL; "" says nothing.
+func IssuerTemplate(d identity.TrustDomain, name string, u Usage, pub crypto.PublicKey, root *x509.Certificate, now time.Time, publicURL string, zones ...string) (*x509.Certificate, error) {
 	c, err := authority(d, name, pub, now, IssuerYears)
 	if err != nil {
 		return nil, err
@@ -50,6 +51,10 @@ func IssuerTemplate(d identity.TrustDomain, name string, u Usage, pub crypto.Pub
 	c.MaxPathLenZero = true
 	c.AuthorityKeyId = root.SubjectKeyId
 	c.ExtKeyUsage = []x509.ExtKeyUsage{u.eku()}
+	if publicURL != "" {
+		c.CRLDistributionPoints = []string{publicURL + RootPath(root) + ".crl"}
+		c.IssuingCertificateURL = []string{publicURL + RootPath(root) + ".crt"}
+	}
 	switch {
 	case u == Client && uriHost(d.String()):
 		c.PermittedDNSDomainsCritical = true // the whole extension is
@@ -60,6 +65,12 @@ func IssuerTemplate(d identity.TrustDomain, name string, u Usage, pub crypto.Pub
 		c.PermittedIPRanges = privateIPNets()
 	}
 	return c, nil
+}
+
+// RootPath is where a root's list (.crl) and certificate (.crt) are served,
+// below the public address: each root has its own, by the end of its name.
+func RootPath(root *x509.Certificate) string {
+	return "/root/" + hex.EncodeToString(root.SubjectKeyId[:min(4, len(root.SubjectKeyId))])
 }
 
 // BridgeTemplate returns the certificate by which one root certifies the name
@@ -151,6 +162,8 @@ func CheckAuthority(c, template, parent *x509.Certificate) error {
 	case !slices.Equal(c.PermittedDNSDomains, template.PermittedDNSDomains) || len(c.PermittedIPRanges) != len(template.PermittedIPRanges) ||
 		!slices.Equal(c.PermittedURIDomains, template.PermittedURIDomains):
 		return errors.New("its name constraints are not as decided")
+	case !slices.Equal(c.CRLDistributionPoints, template.CRLDistributionPoints) || !slices.Equal(c.IssuingCertificateURL, template.IssuingCertificateURL) || len(c.OCSPServer) > 0:
+		return errors.New("its addresses are not as decided")
 	case !c.NotBefore.Equal(template.NotBefore) || !c.NotAfter.Equal(template.NotAfter):
 		return errors.New("its dates are not as decided")
 	case c.Subject.String() != template.Subject.String() || !bytes.Equal(c.RawIssuer, parent.RawSubject):

@@ -78,7 +78,7 @@ func newHouse(t testing.TB, domain string) house {
 	}
 	issuer := func(name string, u Usage) (*x509.Certificate, crypto.Signer) {
 		key := newKey(t)
-		template, err := IssuerTemplate(d, name, u, key.Public(), h.root, noon)
+		template, err := IssuerTemplate(d, name, u, key.Public(), h.root, noon, "http://pki.example.com")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -477,11 +477,11 @@ func TestAuthoritiesAreWhatTheyShouldBe(t *testing.T) {
 			t.Errorf("%s: path length %d, usages %v, until %s", c.Subject, c.MaxPathLen, c.ExtKeyUsage, c.NotAfter)
 		}
 	}
-	late, err := IssuerTemplate(trustDomain(t, "example.com"), "clients-2", Client, newKey(t).Public(), h.root, noon.AddDate(15, 0, 0))
+	late, err := IssuerTemplate(trustDomain(t, "example.com"), "clients-2", Client, newKey(t).Public(), h.root, noon.AddDate(15, 0, 0), "")
 	if err != nil || !late.NotAfter.Equal(h.root.NotAfter) {
 		t.Errorf("an issuer outlives its root: %v", err)
 	}
-	if _, err := IssuerTemplate(trustDomain(t, "example.com"), strings.Repeat("x", 40), Client, newKey(t).Public(), h.root, noon); err == nil {
+	if _, err := IssuerTemplate(trustDomain(t, "example.com"), strings.Repeat("x", 40), Client, newKey(t).Public(), h.root, noon, ""); err == nil {
 		t.Error("an issuer's name of 40 letters")
 	}
 	if _, err := RootTemplate(identity.TrustDomain{}, newKey(t).Public(), noon); err == nil {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/revocation"
 	"github.com/postern-project/postern/internal/roster"
 )
@@ -33,20 +35,23 @@ type Authority interface {
 type Options struct {
 	Authority Authority
 	Issuers   func() []roster.Issuer
-	Log       *slog.Logger
+	// Roots are all that the ledger knows, with their lists.
+	Roots func() []ledger.Root
+	Log   *slog.Logger
 }
 
 // maxAge is how long a cache may keep a list or an OCSP answer. A revocation is
 // known outside that much later.
 const maxAge = 5 * time.Minute
 
-// Handler answers below /crl/, /ocsp and /issuers/, and nothing else.
+// Handler answers below /crl/, /ocsp, /issuers/ and /root/, and nothing else.
 func Handler(o Options) http.Handler {
 	h := handler{o}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /crl/{issuer}/{file}", h.list)
 	mux.HandleFunc("POST "+authority.OCSPPath, h.ocspPost)
 	mux.HandleFunc("GET /issuers/{file}", h.issuer)
+	mux.HandleFunc("GET /root/{file}", h.root)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Base64 holds slashes, two in a row among them, which a mux would
 		// take for a path to be tidied up.
@@ -156,6 +161,28 @@ func (h handler) issuer(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/pkix-cert")
 			w.Header().Set("Cache-Control", "max-age=300")
 			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(issuer.Certificate.Raw))
+			return
+		}
+	}
+	http.NotFound(w, r)
+}
+
+// root serves a root's certificate and its newest list, which a ceremony made.
+func (h handler) root(w http.ResponseWriter, r *http.Request) {
+	for _, root := range h.Roots() {
+		switch r.URL.Path {
+		case profile.RootPath(root.Certificate) + ".crt":
+			keep(w, root.Certificate.Raw, root.Certificate.NotAfter)
+			w.Header().Set("Content-Type", "application/pkix-cert")
+			http.ServeContent(w, r, "", root.Certificate.NotBefore, bytes.NewReader(root.Certificate.Raw))
+			return
+		case profile.RootPath(root.Certificate) + ".crl":
+			if root.List == nil {
+				continue
+			}
+			keep(w, root.List.Raw, root.List.NextUpdate)
+			w.Header().Set("Content-Type", "application/pkix-crl")
+			http.ServeContent(w, r, "", root.List.ThisUpdate, bytes.NewReader(root.List.Raw))
 			return
 		}
 	}

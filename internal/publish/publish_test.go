@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/roster"
 )
 
@@ -37,7 +39,16 @@ func (teller) AnswerOCSP(der []byte) authority.OCSPAnswer {
 }
 
 func newHandler() http.Handler {
-	return Handler(Options{Authority: teller{}, Issuers: func() []roster.Issuer { return nil }, Log: slog.New(slog.DiscardHandler)})
+	return Handler(Options{Authority: teller{}, Issuers: func() []roster.Issuer { return nil }, Roots: roots, Log: slog.New(slog.DiscardHandler)})
+}
+
+// roots are one with a list and one that has none.
+func roots() []ledger.Root {
+	with, without := &x509.Certificate{Raw: []byte("the root"), SubjectKeyId: []byte{1, 2, 3, 4, 5}, NotBefore: noon, NotAfter: noon.Add(time.Hour)}, &x509.Certificate{Raw: []byte("another"), SubjectKeyId: []byte{9}}
+	return []ledger.Root{
+		{Certificate: with, List: &x509.RevocationList{Raw: []byte("its list"), ThisUpdate: noon, NextUpdate: noon.Add(time.Hour)}},
+		{Certificate: without},
+	}
 }
 
 // slashes is a request whose base64 holds what a path may not: //, + and =.
@@ -56,6 +67,10 @@ func TestWhatIsServed(t *testing.T) {
 		want                     string
 	}{
 		"a list":                         {"GET", "/crl/clients-1/3.crl", "", "", 200, "the list"},
+		"a root":                         {"GET", "/root/01020304.crt", "", "", 200, "the root"},
+		"a root's list":                  {"GET", "/root/01020304.crl", "", "", 200, "its list"},
+		"a list that no ceremony made":   {"GET", "/root/09.crl", "", "", 404, ""},
+		"a root that is not there":       {"GET", "/root/01020305.crt", "", "", 404, ""},
 		"a shard that is not there":      {"GET", "/crl/clients-1/4.crl", "", "", 404, ""},
 		"a shard written in another way": {"GET", "/crl/clients-1/03.crl", "", "", 404, ""},
 		"a shard with a sign":            {"GET", "/crl/clients-1/+3.crl", "", "", 404, ""},
