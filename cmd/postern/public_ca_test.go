@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +22,7 @@ import (
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
+	"golang.org/x/crypto/ocsp"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -71,13 +76,18 @@ func binaryLength(b [2]byte) int { return int(b[0])<<8 | int(b[1]) }
 // pebble is the public authority: Let's Encrypt's own test server, which asks
 // at the given ports. It returns its directory, a file with the roots that its
 // address is verified by, and the roots of what it issues.
+//
+// What it issues names a responder, which answers.
 func pebble(t *testing.T, httpPort, tlsPort int) (directory, roots string, issued *x509.CertPool) {
 	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
 	silent := log.New(io.Discard, "", 0)
 	memory := db.NewMemoryStore()
-	authority := ca.New(silent, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: 90 * 24 * 3600}})
+	var authority *ca.CAImpl
+	responder := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answerStatus(w, r, authority) }))
+	t.Cleanup(responder.Close)
+	authority = ca.New(silent, memory, responder.URL, "rsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: 90 * 24 * 3600}})
 	front := wfe.New(silent, memory, va.New(silent, httpPort, tlsPort, false, everythingHere(t), memory), authority, nil, false, false, 0, 0)
 	server := httptest.NewTLSServer(front.Handler())
 	t.Cleanup(server.Close)
@@ -88,9 +98,32 @@ func pebble(t *testing.T, httpPort, tlsPort int) (directory, roots string, issue
 	return server.URL + "/dir", roots, issued
 }
 
+// answerStatus says of every certificate that it is good (RFC 6960).
+func answerStatus(w http.ResponseWriter, r *http.Request, by *ca.CAImpl) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+	if r.Method == http.MethodGet {
+		text, _ := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/"))
+		body, err = base64.StdEncoding.DecodeString(text)
+	}
+	q, err2 := ocsp.ParseRequest(body)
+	if err != nil || err2 != nil {
+		w.Write(ocsp.MalformedRequestErrorResponse)
+		return
+	}
+	issuer := by.GetIntermediateCert(0).Cert
+	der, err := ocsp.CreateResponse(issuer, issuer, ocsp.Response{Status: ocsp.Good, SerialNumber: q.SerialNumber, IssuerHash: q.HashAlgorithm,
+		ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}, by.GetIntermediateKey(0))
+	if err != nil {
+		w.Write(ocsp.InternalErrorErrorResponse)
+		return
+	}
+	w.Header().Set("Content-Type", "application/ocsp-response")
+	w.Write(der)
+}
+
 // A site whose certificate is to be public gets one by itself, by the question
-// that comes over TLS and by the one that comes in the clear; until then it
-// shows our own, and devices are shown that for ever. A restart asks for
+// that comes over TLS and by the one that comes in the clear, and shows it with the
+// answer of the authority's responder; until then it shows our own, and devices are shown that for ever. A restart asks for
 // nothing again.
 func TestAPublicCertificate(t *testing.T) {
 	for name, plain := range map[string]bool{"asked over TLS": false, "asked in the clear": true} {
@@ -125,6 +158,13 @@ func TestAPublicCertificate(t *testing.T) {
 				}
 			}
 			first := shows()
+			if conn, err := tls.Dial("tcp", d.addr, &tls.Config{ServerName: "pw.example.com", RootCAs: issued}); err != nil {
+				t.Error(err)
+			} else if answer, err := ocsp.ParseResponse(conn.OCSPResponse(), nil); err != nil || answer.Status != ocsp.Good {
+				t.Errorf("the certificate is shown without its responder's answer: %v", err)
+			} else {
+				conn.Close()
+			}
 			if _, err := d.seen(d.addr, "pw.example.com", d.tls("", "").RootCAs, "postern-root", "http/1.1"); err != nil {
 				t.Errorf("a device is not shown our own: %v", err)
 			}

@@ -18,7 +18,7 @@ import (
 )
 
 // docs/metrics.md has every metric of a running server, with its labels, as the
-// registry knows them: 'go test ./internal/cli -run Metrics -update' writes the
+// registry knows them: 'go test ./internal/cli -run Metric -update' writes the
 // table.
 func TestTheManualListsEveryMetric(t *testing.T) {
 	doc, err := filepath.Abs("../../docs/metrics.md")
@@ -62,7 +62,7 @@ func TestTheManualListsEveryMetric(t *testing.T) {
 		return
 	}
 	if got := "| metric |" + strings.TrimSuffix(rest, after); strings.TrimSpace(got) != strings.TrimSpace(want) {
-		t.Errorf("docs/metrics.md is not what the registry says: run 'go test ./internal/cli -run Metrics -update'\n%s", want)
+		t.Errorf("docs/metrics.md is not what the registry says: run 'go test ./internal/cli -run Metric -update'\n%s", want)
 	}
 }
 

@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/staple"
 )
 
 // shown is a certificate that comes from elsewhere than our own authority.
@@ -13,7 +18,9 @@ type shown struct {
 	from config.ServerCertificate
 	ca   string // of a public one: which authority's
 	get  func() *tls.Certificate
-	stop func()
+	// wrong, which may be nil, says what an operator has to mend about it.
+	wrong func() string
+	stop  func()
 }
 
 // fillShown prepares the certificates that do not come from our own authority,
@@ -46,7 +53,41 @@ func (s *server) show(conf config.Config, host string, from config.ServerCertifi
 	if err != nil {
 		return shown{}, err
 	}
-	return shown{from: from, get: f.Get, stop: f.stop}, nil
+	answers := s.keepAnswers(f)
+	return shown{from: from, get: answers.Get, wrong: answers.Wrong, stop: answers.stop}, nil
+}
+
+// stapleWait is how long a certificate that demands an OCSP answer waits for
+// its first one before it is shown without.
+const stapleWait = 5 * time.Second
+
+// stapled keeps the OCSP answers about a certificate from files until it is
+// stopped.
+type stapled struct {
+	*staple.Keeper
+	stop func()
+}
+
+func (s *server) keepAnswers(f certFiles) stapled {
+	k := staple.New(f.Get, staple.Options{Log: s.log, Now: s.app.Now, Count: func(result string) { s.answers.WithLabelValues(result).Inc() }})
+	if k.Demands() {
+		first, cancel := context.WithTimeout(s.alive, stapleWait)
+		k.Look(first)
+		cancel()
+	}
+	running, stop := context.WithCancel(s.alive)
+	s.tasks.Go(func() { k.Run(running) })
+	return stapled{k, func() { stop(); f.stop() }}
+}
+
+// complaints say what an operator has to mend about certificates from elsewhere.
+func (n *sites) complaints() (all []string) {
+	for _, host := range slices.Sorted(maps.Keys(n.shown)) {
+		if wrong := n.shown[host].wrong; wrong != nil && wrong() != "" {
+			all = append(all, host+": "+wrong())
+		}
+	}
+	return all
 }
 
 // certificate returns the certificate that a canonical host shows.

@@ -36,6 +36,7 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 		return api.Status{}, err
 	}
 	status.Advice = append(status.Advice, ending...)
+	status.Advice = append(status.Advice, s.sites.Load().complaints()...)
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why
 	}

@@ -39,7 +39,8 @@ type server struct {
 	level   *slog.LevelVar
 	radar   *radar
 	reloads *prometheus.CounterVec
-	parent  *parent // nil unless this process follows another
+	answers *prometheus.CounterVec // of OCSP responders
+	parent  *parent                // nil unless this process follows another
 	started time.Time
 
 	alive      context.Context // ends when the server stops, with the cause
@@ -101,7 +102,10 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	s.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_reloads_total", Help: "Configurations that were read again, by what became of them: in-force or refused.",
 	}, []string{"result"})
-	for _, c := range []prometheus.Collector{s.radar.gauge(), s.reloads} {
+	s.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_ocsp_answers_total", Help: "Questions to OCSP responders about certificates from files, by what became of them: good, revoked or failed.",
+	}, []string{"result"})
+	for _, c := range []prometheus.Collector{s.radar.gauge(), s.reloads, s.answers} {
 		if err := s.metrics.Register(c); err != nil {
 			return nil, err
 		}
