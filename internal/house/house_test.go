@@ -25,11 +25,7 @@ var storeys = [][]string{
 	{"rule", "profile", "chain", "ledger", "page", "invite", "jws"}, // domain: values and decisions, no I/O
 	{"roster", "permit", "access", "ceremony"},
 	{"revocation"},
-<<<<<<< Updated upstream
-	{"store", "keys", "upstream", "http1", "trust", "partner", "telemetry"}, // what is kept, and where
-=======
-	{"store", "keys", "upstream", "trust", "partner", "staple", "telemetry"}, // what is kept, and where
->>>>>>> Stashed changes
+	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry"}, // what is kept, and where
 	{"follow", "assertion"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
 	{"enroll", "publish", "backup", "join", "api", "config", "acme"},
