@@ -298,3 +298,31 @@ func TestTryAgainAndRenew(t *testing.T) {
 		t.Errorf("both are to be good: %s", listed)
 	}
 }
+
+// Joining over a certificate that is still good asks first, and keeps the old
+// one on a no.
+func TestASecondJoinAsks(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "localhost="+site(t, "the page"))
+	d.open()
+	dir := d.enrol("ben/laptop")
+	before, err := os.ReadFile(filepath.Join(dir, "cert.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := between(t, d.run("invite", "ben/laptop", "--json"), `"link": "`, `"`)
+	for _, c := range []struct {
+		typed    string
+		code     int
+		replaced bool
+	}{{"\n", 1, false}, {"n\n", 1, false}, {"y\n", 0, true}} {
+		term := d.onTerminal(c.typed, "join", link, "--out", dir)
+		term.await("Replace it? [y/N]")
+		if got := <-term.code; got != c.code { // its folder's name is longer than a line
+			t.Errorf("after %q exit code %d:\n%s", c.typed, got, term)
+		}
+		if after, err := os.ReadFile(filepath.Join(dir, "cert.pem")); err != nil || bytes.Equal(before, after) == c.replaced {
+			t.Errorf("after %q: %v, replaced: %v", c.typed, err, !bytes.Equal(before, after))
+		}
+	}
+}

@@ -87,6 +87,13 @@ func (a *app) readLink(arg string) (invite.Link, error) {
 
 func (a *app) join(ctx context.Context, o join.Options, install bool) error {
 	r, err := join.Run(ctx, o)
+	if exists, ok := errors.AsType[*join.ExistsError](err); ok && a.ReadPassword != nil && !a.json {
+		if o.Force, err = a.mayReplace(ctx, exists); err == nil && o.Force {
+			r, err = join.Run(ctx, o)
+		} else if err == nil {
+			err = exists
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -99,6 +106,18 @@ func (a *app) join(ctx context.Context, o join.Options, install bool) error {
 		a.sayJoined(w, "Joined as", r)
 		sayPlaced(w, p)
 	})
+}
+
+// mayReplace asks whether the certificate in the way may go. It stays until the
+// new one is complete.
+func (a *app) mayReplace(ctx context.Context, e *join.ExistsError) (bool, error) {
+	if e.Name == "" { // nobody can say what would be lost
+		return false, nil
+	}
+	a.note("There is a certificate of %s, good until %s, in\n  %s\nReplace it? [y/N]", e.Name, moment(e.NotAfter), here(e.Dir))
+	answer, err := readLine(ctx, a.Stdin)
+	answer = strings.ToLower(answer)
+	return answer == "y" || answer == "yes", err
 }
 
 func (a *app) sayJoined(w io.Writer, did string, r join.Result) {
