@@ -45,6 +45,7 @@ type conn struct {
 	unread     atomic.Int32                // an unread
 	silent     atomic.Bool                 // nothing of any application is written any more
 	bell       atomic.Pointer[http.Server] // set for HTTP/2
+	sheaf      atomic.Pointer[sheaf]       // set for HTTP/2
 	parked     atomic.Bool                 // at rest without the HTTP server
 	attended   atomic.Bool                 // at a desk
 	greeted    atomic.Bool                 // set when the first request was let in

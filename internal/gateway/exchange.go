@@ -28,6 +28,8 @@ type exchange struct {
 	way     *way // nil until it is known
 	holds   []hold
 
+	hastened bool // a part of the answer was to be sent at once
+
 	given http.Header // all that a server said which asks about another's request
 
 	status    int // 0 until the answer began
@@ -85,6 +87,7 @@ func (x *exchange) end() {
 	p := recover()
 	x.conn.lay(&x.errand)
 	x.release()
+	x.calm()
 	if p != nil && p != http.ErrAbortHandler {
 		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {
@@ -172,6 +175,9 @@ func (x *exchange) record(known bool) {
 // WriteHeader notes the status.
 func (x *exchange) WriteHeader(status int) {
 	x.dress()
+	if status < 200 {
+		x.hasten()
+	}
 	if x.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		x.status = status
 	}
@@ -210,6 +216,7 @@ func (x *exchange) Flush() { x.FlushError() }
 // FlushError is Flush for http.ResponseController.
 func (x *exchange) FlushError() error {
 	x.begin()
+	x.hasten()
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 

@@ -32,10 +32,19 @@ func (nobody) Addr() net.Addr            { return &net.TCPAddr{} }
 // serveH2 serves an HTTP/2 connection of server until it ends.
 func (l *listener) serveH2(server *http.Server, t *tls.Conn, h http.Handler) {
 	b := newBell(l.g.limits.Idle)
-	if c, ok := t.NetConn().(*conn); ok {
-		c.bell.Store(b)
+	c, ok := t.NetConn().(*conn)
+	if !ok {
+		b.TLSNextProto["h2"](server, t, h)
+		return
 	}
-	b.TLSNextProto["h2"](server, t, h)
+	c.bell.Store(b)
+	s := newSheaf(t)
+	c.sheaf.Store(s)
+	if err := s.greeting(l.g.limits.Header); err != nil {
+		t.Close()
+		return
+	}
+	b.TLSNextProto[carried](server, tls.Client(carrier{t, s}, nil), h)
 }
 
 // ring tells an HTTP/2 client that its connection ends, and reports whether

@@ -96,7 +96,6 @@ func (g *Gateway) newServer() *http.Server {
 			MaxReceiveBufferPerStream:     256 << 10,
 			SendPingTimeout:               g.limits.Stall,
 			PingTimeout:                   15 * time.Second,
-			WriteByteTimeout:              g.limits.Stall,
 		},
 	}
 }
