@@ -116,7 +116,7 @@ func TestWhatIsWrongHasAPlace(t *testing.T) {
 		hint string
 	}{
 		"unknown key":                      {"lisen: \":8443\"\n", `1:1: unknown key "lisen"`, `did you mean "listen"?`},
-		"unknown key far from any":         {"colour: red\n", `1:1: unknown key "colour"`, "known here: acme, forward_auth"},
+		"unknown key far from any":         {"colour: red\n", `1:1: unknown key "colour"`, "known here: acme, blocked_keys, forward_auth"},
 		"unknown key in a site":            {site + "    alow: [anna]\n", `5:5: unknown key "alow" in site a.example`, `did you mean "allow"?`},
 		"the same key twice":               {"listen: \":1\"\nlisten: \":2\"\n", `2:1: "listen" stands here and on line 1`, ""},
 		"a host twice":                     {site + "  a.example:\n    static: public\n", "5:3: site a.example is on line 2 already", ""},
