@@ -3,6 +3,8 @@
 # make bench  the Go benchmarks (beside other servers: bench/run)
 # make bench-cut   how fast 10,000 live connections are cut
 # make soak   ten minutes at full load; SOAK=1m for less
+# make attack    the attacks of internal/attack in their long form
+# make mutants   takes away one defence after the other: the attack must get through
 # make fuzz   every fuzz test, a minute each
 # make dist   builds ./dist for Linux, macOS and Windows, amd64 and arm64
 # make keymaker  builds the join page's script again (needs npm)
@@ -12,7 +14,7 @@ FUZZTIME ?= 60s
 SOAK ?= 10m
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak cover keymaker dist clean
+.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak attack mutants cover keymaker dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o postern ./cmd/postern
@@ -57,6 +59,12 @@ bench-cut:
 
 soak:
 	$(GO) test -tags soak -run TestSoak -timeout 60m -v ./cmd/postern -soak $(SOAK)
+
+attack:
+	ATTACK=long $(GO) test -count=1 -timeout 120m -v ./internal/attack
+
+mutants:
+	@scripts/mutants
 
 clean:
 	rm -rf postern dist

@@ -1,0 +1,205 @@
+package attack
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Who shows what at which site, and what comes of it. The certificates of the
+// last five are signed by the right key, or made to look so.
+//
+// Vault CVE-2022-41316, nginx CVE-2026-28755 (revocation that is not asked, and
+// not on TCP); Envoy CVE-2022-21657, OCaml-TLS CVE-2026-45389 (purpose); a
+// stolen issuer's key.
+func TestWhoComesIn(t *testing.T) {
+	t.Parallel()
+	h := theHouse(t)
+	ben, anna, lost, barred := h.identity(t, "ben/laptop"), h.identity(t, "anna/phone"), h.identity(t, "ben/lost"), h.identity(t, "ben/barred")
+	h.run(t, "revoke", "ben/lost")
+	h.run(t, "suspend", "ben/barred")
+	stranger, err := newAuthority("clients-1", nil)
+	must(t, err)
+	forged := h.stolenIssuer(t).sign(t, device("ben/laptop"))
+	foreign := stranger.sign(t, device("ben/laptop"))
+	borrowed := *ben // the right certificate and somebody else's key
+	borrowed.PrivateKey = newKey(t)
+	for sentence, c := range map[string]struct {
+		who                    *tls.Certificate
+		ben, parts, admin, tcp string
+	}{
+		"on the list":           {ben, "200", "200", "not-on-list", "not-http"},
+		"not on the list":       {anna, "not-on-list", "200", "200", "closed"},
+		"nobody":                {nil, "no-certificate", "no-certificate", "no-certificate", "closed"},
+		"revoked":               {lost, "revoked", "revoked", "revoked", "closed"},
+		"suspended":             {barred, "suspended", "suspended", "suspended", "closed"},
+		"forged, stolen issuer": {forged, "not-in-ledger", "not-in-ledger", "not-in-ledger", "closed"},
+		"another authority's":   {foreign, "unknown-issuer", "unknown-issuer", "unknown-issuer", "closed"},
+		"without the key":       {&borrowed, "closed", "closed", "closed", "closed"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			for at, want := range map[string]string{"ben/": c.ben, "parts/": c.parts, "parts/admin/": c.admin, "parts/admin": c.admin, "hidden/": c.tcp, "tcp/": c.tcp} {
+				if at == "hidden/" && want == "not-http" {
+					want = "200"
+				}
+				site, path, _ := strings.Cut(at, "/")
+				if got := h.get(t, c.who, site+".attack.test", "/"+path); got.String() != want {
+					t.Errorf("%s: %s, want %s", at, got, want)
+				}
+			}
+		})
+	}
+	if !strings.Contains(h.output.String(), "forged certificate refused") {
+		t.Error("a stolen issuer's key raised no alarm")
+	}
+}
+
+// The requests of one connection are judged one by one, for the host that the
+// connection is for: on the first and on the hundredth, and whatever the host
+// is written like.
+//
+// Traefik CVE-2022-23632, CVE-2026-48491 and its successors; Caddy
+// CVE-2026-27588; Apache CVE-2025-23048; h2 coalescing.
+func TestFronting(t *testing.T) {
+	t.Parallel()
+	h := theHouse(t)
+	anna := h.identity(t, "anna/phone")
+	const own = "anna.attack.test"
+	spellings := []string{"ben.attack.test", "BEN.attack.TEST", "ben.attack.test.", "ben.attack.test:443", "ben.attack.test:" + strings.Split(h.addr, ":")[1],
+		"hidden.attack.test", "tcp.attack.test", "127.0.0.1", "[::1]", "nowhere.attack.test", "xn--bn-fka.attack.test", "*.attack.test"}
+	wrong := []string{"ben.attack.test@anna.attack.test", "anna.attack.test@ben.attack.test", "anna.attack.test,ben.attack.test", "anna.attack.test ben.attack.test", "anna.attack.test..", "", "anna.attack.test\x00", "anna.attack.test:x"}
+	for _, host := range append(spellings, wrong...) {
+		if got := h.ask(t, h.tls(anna, own), "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.err == nil && got.status < 400 {
+			t.Errorf("first request, Host %q: %s", host, got)
+		}
+	}
+	for n := range either(12, 200) { // own requests before the other's
+		conn, err := h.dial(t, h.tls(anna, own))
+		must(t, err)
+		r := bufio.NewReader(conn)
+		for i := range n + 1 {
+			if got := speak(conn, r, "GET /n HTTP/1.1\r\nHost: "+own+"\r\n\r\n"); got.String() != "200" {
+				t.Fatalf("own request %d: %s", i, got)
+			}
+		}
+		host := spellings[n%len(spellings)]
+		if got := speak(conn, r, "GET /fronted HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.String() != "misdirected" {
+			t.Fatalf("request %d, Host %q: %s", n, host, got)
+		}
+		conn.Close()
+	}
+	for sentence, request := range map[string]string{
+		"absolute form":        "GET https://ben.attack.test/fronted HTTP/1.1\r\nHost: anna.attack.test\r\n\r\n",
+		"absolute, other host": "GET https://anna.attack.test/fronted HTTP/1.1\r\nHost: ben.attack.test\r\n\r\n",
+		"two hosts":            "GET /fronted HTTP/1.1\r\nHost: anna.attack.test\r\nHost: ben.attack.test\r\n\r\n",
+		"no host":              "GET /fronted HTTP/1.1\r\n\r\n",
+		"HTTP/1.0, no host":    "GET /fronted HTTP/1.0\r\n\r\n",
+		"connect":              "CONNECT ben.attack.test:443 HTTP/1.1\r\nHost: ben.attack.test:443\r\n\r\n",
+	} {
+		got := h.ask(t, h.tls(anna, own), request)
+		if sentence == "absolute, other host" && got.status == 200 { // RFC 9112 section 3.2.2: the target counts
+			continue
+		}
+		if got.err == nil && got.status < 400 {
+			t.Errorf("%s: %s", sentence, got)
+		}
+	}
+	for _, r := range h.app.saw("fronted") {
+		if !strings.Contains(r.head, "\nHost: anna.attack.test") {
+			t.Errorf("the application saw %q", r.head)
+		}
+	}
+	// the name in the handshake: spelled otherwise it is the same site, and unknown
+	// names get no weaker one
+	for _, sni := range []string{"BEN.attack.test", "ben.attack.test."} {
+		c := h.tls(anna, "ben.attack.test")
+		c.ServerName, c.InsecureSkipVerify = sni, true
+		if got := h.ask(t, c, "GET / HTTP/1.1\r\nHost: ben.attack.test\r\n\r\n"); got.String() != "not-on-list" && got.String() != "closed" {
+			t.Errorf("SNI %q: %s", sni, got)
+		}
+	}
+	for _, sni := range []string{"nowhere.attack.test", "attack.test", "x.ben.attack.test", "ben.attack.test.evil.test"} {
+		c := h.tls(anna, sni)
+		c.InsecureSkipVerify = true
+		if _, err := h.dial(t, c); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Errorf("SNI %q: %v", sni, err)
+		}
+	}
+	c := h.tls(anna, "") // no SNI: the site of the address
+	c.InsecureSkipVerify = true
+	if got := h.ask(t, c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); got.String() != "not-on-list" {
+		t.Errorf("no SNI: %s", got)
+	}
+}
+
+// Each type of name is compared with names of its own type, and as a whole.
+//
+// Envoy CVE-2025-66220 (NUL), CVE-2022-21656 (a URI taken for a DNS name),
+// CVE-2022-21657 (purpose); etcd CVE-2018-16886 (CN); NATS CVE-2026-33248 (DN).
+func TestNamesInCertificates(t *testing.T) {
+	t.Parallel()
+	h := theHouse(t)
+	member := func(change func(*x509.Certificate)) *tls.Certificate {
+		c := device("x")
+		c.URIs = nil
+		change(c)
+		return h.partner.sign(t, c)
+	}
+	raw := func(tag byte, value string) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.ExtraExtensions = append(c.ExtraExtensions, alternative(tag, value)) }
+	}
+	const email, dns, uri, ip = 1, 2, 6, 7
+	good := map[string]func(*x509.Certificate){
+		"its DNS name": raw(dns, "api.acme.test"), "its mail": raw(email, "bot@acme.test"),
+		"its URI": raw(uri, "spiffe://acme.test/billing"), "its address": raw(ip, "\xc0\x00\x02\x07"),
+	}
+	for sentence, change := range good {
+		if got := h.get(t, member(change), "partner.attack.test", "/"); got.String() != "200" {
+			t.Errorf("%s: %s", sentence, got)
+		}
+	}
+	evil := map[string]func(*x509.Certificate){
+		"as CN":        func(c *x509.Certificate) { c.Subject.CommonName = "api.acme.test" },
+		"a wildcard":   raw(dns, "*.acme.test"),
+		"a name below": raw(dns, "x.api.acme.test"),
+		"serverAuth only": func(c *x509.Certificate) {
+			c.DNSNames = []string{"api.acme.test"}
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		},
+		"any purpose": func(c *x509.Certificate) {
+			c.DNSNames = []string{"api.acme.test"}
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
+		},
+		"mail only": func(c *x509.Certificate) {
+			c.DNSNames = []string{"api.acme.test"}
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
+		},
+		"no purpose":                 func(c *x509.Certificate) { c.DNSNames = []string{"api.acme.test"}; c.ExtKeyUsage = nil },
+		"Ben's name":                 func(c *x509.Certificate) { *c = *device("ben/laptop") },
+		"a megabyte":                 raw(dns, strings.Repeat("a", 1<<20)),
+		"5,000 names and the member": func(c *x509.Certificate) { c.DNSNames = many(5000, "api.acme.test") },
+	}
+	names := map[byte]string{email: "bot@acme.test", dns: "api.acme.test", uri: "spiffe://acme.test/billing", ip: "\xc0\x00\x02\x07"}
+	for tag, value := range names {
+		for _, suffix := range []string{"\x00", "\x00.evil.test", "\n", "\r\nX: y", " ", "\x7f", strings.Repeat("x", 10_000), "\xff"} {
+			evil[fmt.Sprintf("type %d with %.8q behind", tag, suffix)] = raw(tag, value+suffix)
+			if len(suffix) < 3 {
+				evil[fmt.Sprintf("type %d with %q before", tag, suffix)] = raw(tag, suffix+value)
+			}
+		}
+		for other := range names {
+			if other != tag {
+				evil[fmt.Sprintf("a value of type %d as type %d", tag, other)] = raw(other, value)
+			}
+		}
+	}
+	for sentence, change := range evil {
+		got := h.get(t, member(change), "partner.attack.test", "/")
+		if got.err == nil && got.status < 400 {
+			t.Errorf("%s: %s", sentence, got)
+		}
+	}
+}
