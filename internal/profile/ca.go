@@ -36,10 +36,12 @@ func RootTemplate(d identity.TrustDomain, pub crypto.PublicKey, now time.Time) (
 
 // IssuerTemplate returns an intermediate for certificates of one usage, to be
 // signed by root: ten years and never past the root, and no authority below it.
-// One for clients is bound to names in the trust domain. One for servers is
-// bound to the trust domain, where that is a name on the internet, and to zones,
-// beside names and addresses that are private anyway. It says where the root's
-// list and certificate are found below publicURL; "" says nothing.
+// One for clients is bound to names in the trust domain, and to no host and no
+// address, for some programs heed the usage of the last certificate only, and a
+// thief would have a server's. One for servers is bound to the trust domain,
+// where that is a name on the internet, and to zones, beside names and addresses
+// that are private anyway. It says where the root's list and certificate are
+// found below publicURL; "" says nothing.
 func IssuerTemplate(d identity.TrustDomain, name string, u Usage, pub crypto.PublicKey, root *x509.Certificate, now time.Time, publicURL string, zones ...string) (*x509.Certificate, error) {
 	c, err := authority(d, name, pub, now, IssuerYears)
 	if err != nil {
@@ -56,9 +58,13 @@ func IssuerTemplate(d identity.TrustDomain, name string, u Usage, pub crypto.Pub
 		c.IssuingCertificateURL = []string{publicURL + RootPath(root) + ".crt"}
 	}
 	switch {
-	case u == Client && uriHost(d.String()):
+	case u == Client:
 		c.PermittedDNSDomainsCritical = true // the whole extension is
-		c.PermittedURIDomains = []string{d.String()}
+		// "" among the excluded ones would say it shorter, and make Java 17 crash
+		c.PermittedDNSDomains, c.ExcludedIPRanges = []string{nowhere}, everyIPNet()
+		if uriHost(d.String()) {
+			c.PermittedURIDomains = []string{d.String()}
+		}
 	case u == Server && realDomain(d.String()):
 		c.PermittedDNSDomainsCritical = true
 		c.PermittedDNSDomains = slices.Concat([]string{d.String()}, zones, privateZones)
@@ -160,7 +166,8 @@ func CheckAuthority(c, template, parent *x509.Certificate) error {
 	case !slices.Equal(c.ExtKeyUsage, template.ExtKeyUsage) || len(c.UnknownExtKeyUsage) != 0:
 		return errors.New("its extended key usage is not as decided")
 	case !slices.Equal(c.PermittedDNSDomains, template.PermittedDNSDomains) || len(c.PermittedIPRanges) != len(template.PermittedIPRanges) ||
-		!slices.Equal(c.PermittedURIDomains, template.PermittedURIDomains):
+		!slices.Equal(c.PermittedURIDomains, template.PermittedURIDomains) ||
+		len(c.ExcludedDNSDomains) != 0 || len(c.ExcludedIPRanges) != len(template.ExcludedIPRanges):
 		return errors.New("its name constraints are not as decided")
 	case !slices.Equal(c.CRLDistributionPoints, template.CRLDistributionPoints) || !slices.Equal(c.IssuingCertificateURL, template.IssuingCertificateURL) || len(c.OCSPServer) > 0:
 		return errors.New("its addresses are not as decided")

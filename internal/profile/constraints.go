@@ -16,10 +16,21 @@ type pkixExtension = pkix.Extension
 // RFC 6762, RFC 8375, ICANN's .internal) and the ones home routers use.
 var privateZones = []string{"localhost", "internal", "local", "home.arpa", "lan", "test"}
 
+// nowhere is a zone in which no host can be (RFC 2606 section 2).
+const nowhere = "invalid"
+
 // privateNetworks are the addresses that nobody can own on the internet.
 var privateNetworks = []string{
 	"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10",
 	"::1/128", "fc00::/7", "fe80::/10",
+}
+
+// everyIPNet is every address there is.
+func everyIPNet() []*net.IPNet {
+	return []*net.IPNet{
+		{IP: make(net.IP, 4), Mask: net.CIDRMask(0, 32)},
+		{IP: make(net.IP, 16), Mask: net.CIDRMask(0, 128)},
+	}
 }
 
 // withinConstraints refuses what a client would refuse later: a name or an

@@ -461,8 +461,20 @@ func TestServersIssuerIsBoundToARealDomain(t *testing.T) {
 		if got := len(c.PermittedDNSDomains) > 0; got != bound || c.PermittedDNSDomainsCritical != bound || bound && c.PermittedDNSDomains[0] != domain {
 			t.Errorf("%s: bound to %q", domain, c.PermittedDNSDomains)
 		}
-		if len(h.clients.PermittedDNSDomains)+len(h.clients.PermittedIPRanges) != 0 {
-			t.Errorf("%s: the issuer for clients is bound", domain)
+		if none := h.clients.PermittedDNSDomains; len(none) != 1 || none[0] != "invalid" || len(h.clients.ExcludedIPRanges) != 2 || !h.clients.PermittedDNSDomainsCritical {
+			t.Errorf("%s: the issuer for clients can certify hosts: %q, %v", domain, none, h.clients.ExcludedIPRanges)
+		}
+	}
+}
+
+// A common name that looks like a host would be measured by the limits on hosts.
+func TestNoCommonNameLooksLikeAHost(t *testing.T) {
+	for in, want := range map[string]string{
+		"ben/phone": "ben/phone", "ben": "ben", "printer.hall": "name printer.hall", "a/b.c": "a/b.c",
+		strings.Repeat("a.", 40) + "b": "name " + strings.Repeat("a.", 29) + "b",
+	} {
+		if got := CommonName(name(t, in)); got != want || len(got) > 64 {
+			t.Errorf("%s: %q, want %q", in, got, want)
 		}
 	}
 }

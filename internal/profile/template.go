@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -156,8 +157,16 @@ func (u Usage) eku() x509.ExtKeyUsage {
 
 // CommonName returns what a certificate for n says to people: the name, or its
 // end where the name is longer than a common name can be. It is never read as
-// an identity.
-func CommonName(n identity.Name) string { return tail(n.String(), maxCommonName) }
+// an identity. One that OpenSSL would take for a host, which an issuer for
+// clients may not certify, says that it is a name.
+func CommonName(n identity.Name) string {
+	s := tail(n.String(), maxCommonName)
+	if strings.Contains(s, ".") && !strings.Contains(s, "/") {
+		const says = "name "
+		return says + tail(s, maxCommonName-len(says))
+	}
+	return s
+}
 
 // subject returns the common name of a certificate. A server's is its first
 // host, since certbot and others read it as one: a name such as services/web
