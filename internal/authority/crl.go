@@ -143,8 +143,7 @@ func (s *Service) refresh(l *listed, r ListRequest, by *issuer) error {
 	}
 	next := RevocationList{
 		Issuer: by.Name, Shard: r.Shard, All: r.All, Revoked: len(revoked),
-		// Milliseconds grow from one list to the next, also across restarts.
-		Number:     max(uint64(s.now().UnixMilli()), l.Number+1),
+		Number:     s.numbers.next(s.roster.Epoch(), s.now()),
 		ThisUpdate: now, NextUpdate: now.Add(listLife),
 	}
 	var err error

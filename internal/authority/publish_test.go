@@ -233,6 +233,51 @@ func TestADistrustedIssuerSaysNothing(t *testing.T) {
 	}
 }
 
+// Whatever becomes of the clock and of the process, the next list has a higher
+// number, and one of a restored ledger in a new epoch a higher one still.
+func TestTheNumbersOfListsGrow(t *testing.T) {
+	h := newPublisher(t)
+	last := h.list(shard0).Number
+	grows := func(what string) {
+		t.Helper()
+		h.revoke(h.issue("ben/phone"), ledger.ReasonUnspecified)
+		next := h.list(shard0).Number
+		if next.Cmp(last) <= 0 {
+			t.Errorf("%s: number %d after %d", what, next, last)
+		}
+		last = next
+	}
+	restart := func() {
+		t.Helper()
+		if err := h.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		h.open()
+		h.Enforce(Policy{PublicURL: publicURL})
+	}
+	h.clock.forward(365 * 24 * time.Hour)
+	grows("a clock a year ahead")
+	h.clock.forward(-365 * 24 * time.Hour)
+	grows("a clock set back")
+	restart()
+	grows("a restart")
+	h.remove(filepath.Join(h.dir, ListNumberFile))
+	h.clock.forward(400 * 24 * time.Hour) // the clock counts alone
+	restart()
+	grows("without the file")
+	if err := os.WriteFile(filepath.Join(h.dir, ListNumberFile), []byte("\x1b[2J"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.forward(time.Hour)
+	restart()
+	grows("a file that says nothing")
+	h.clock.forward(-800 * 24 * time.Hour)
+	h.append(ledger.EpochOpened{Epoch: h.roster.Epoch() + 1})
+	if next := h.numbers.next(h.roster.Epoch(), h.clock.now()); next <= last.Uint64() {
+		t.Errorf("a new epoch: number %d after %d", next, last)
+	}
+}
+
 func askFor(t testing.TB, h *house, i Issued, hash crypto.Hash) []byte {
 	t.Helper()
 	der, err := ocsp.CreateRequest(leafOf(t, i), h.issuers[0].Certificate, &ocsp.RequestOptions{Hash: hash})
@@ -320,12 +365,8 @@ func TestOCSPNeedsAResponder(t *testing.T) {
 func TestWhatIsPublishedPassesTheLints(t *testing.T) {
 	h := newPublisher(t)
 	i := h.issue("ben/phone")
-	lintList := func(r ListRequest) {
-		l, err := h.RevocationList(t.Context(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := zocsp.ParseRevocationList(l.DER)
+	lint1 := func(r any, der []byte) {
+		parsed, err := zocsp.ParseRevocationList(der)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,6 +378,16 @@ func TestWhatIsPublishedPassesTheLints(t *testing.T) {
 				t.Errorf("%+v: %s %s: %s", r, one.Name, res.Status, res.Details)
 			}
 		}
+	}
+	lintList := func(r ListRequest) {
+		l, err := h.RevocationList(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lint1(r, l.DER)
+	}
+	for _, root := range h.roster.Anchors().Roots {
+		lint1("the root's", root.List.Raw)
 	}
 	lintList(shard0)
 	h.revoke(i, ledger.ReasonKeyCompromise)

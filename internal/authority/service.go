@@ -52,6 +52,7 @@ type Service struct {
 	policy atomic.Pointer[Policy]
 
 	lists     lists
+	numbers   *listNumbers
 	answers   answers
 	responder atomic.Pointer[Responder]
 }
@@ -119,6 +120,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, err
 	}
 	s.issuers = issuers
+	if s.numbers, err = openListNumbers(o.Dir, s.log); err != nil {
+		return nil, fmt.Errorf("open authority: %w", err)
+	}
 	for _, i := range issuers {
 		i.shards.begin(s.roster.Issued(i.KeyID))
 	}

@@ -33,6 +33,7 @@ var layout = []struct {
 }{
 	{exactly(`root\.pem`), Public},
 	{exactly(`issuers/` + word + `\.pem`), Public},
+	{exactly(`crl\.number`), Public},                    // lists go on above it
 	{exactly(`root\.ceremonies\.txt`), Public},          // the chain that the next ceremony goes on with
 	{exactly(`requests/[0-9a-f]{16}\.request`), Public}, // what the root was asked and has not answered
 	{exactly(`ledger\.key(\.next|\.last)?`), Secret},
@@ -51,6 +52,7 @@ var layout = []struct {
 	{exactly(`downloads/` + word), Left},                   // programs, put there by the operator
 	{exactly(`postern\.(lock|sock)`), Left},
 	{exactly(`\.(init|init-done|init-asked|restore)(/` + word + `)+`), Left}, // begun and not done
+	{exactly(`(.*/)?\.` + word), Left},                                       // being written
 	{exactly(`(.*/)?` + word + `\.new`), Left},                               // being written
 }
 

@@ -93,6 +93,9 @@ func (r *Roster) Size() uint64 { return r.size.Load() }
 // TrustDomain returns the trust domain; it is zero before the first Apply.
 func (r *Roster) TrustDomain() identity.TrustDomain { return r.trust.Load().anchors.Domain }
 
+// Epoch returns the ledger's epoch, which grows when a loss was accepted.
+func (r *Roster) Epoch() uint64 { return r.trust.Load().epoch }
+
 // Root returns the newest root's certificate, or nil before the first Apply.
 func (r *Roster) Root() *x509.Certificate { return r.trust.Load().anchors.Newest() }
 
