@@ -21,6 +21,7 @@ import (
 	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/profile"
+	"github.com/postern-project/postern/internal/refusal"
 	"github.com/postern-project/postern/internal/store"
 )
 
@@ -113,6 +114,38 @@ func TestABlockedKeyIsNotCertified(t *testing.T) {
 		t.Errorf("%d entries were written", after-before)
 	}
 	h.issue("ben/box")
+}
+
+// A clock that was set back stops what it would make wrong, with an error that
+// names the clock, and loses nothing; one that was corrected a little stops
+// nothing.
+func TestAClockSetBack(t *testing.T) {
+	h := newHouse(t, "")
+	h.clock.forward(2 * time.Hour)
+	before := h.issue("ben/phone")
+	invited := h.invite("ben/tablet")
+	h.clock.forward(-time.Hour)
+	if code := h.judge(h.issue("ben/laptop")); code != "" {
+		t.Errorf("an hour back: %s", code)
+	}
+	if _, err := h.Redeem(t.Context(), RedeemRequest{Code: invited.Code, PublicKey: newSPKI(t)}); err != nil {
+		t.Errorf("an invitation from the future: %v", err)
+	}
+	h.clock.forward(-365 * 24 * time.Hour)
+	_, err := h.Issue(t.Context(), IssueRequest{Name: named(t, "ben/box"), PublicKey: newSPKI(t)})
+	wantCode(t, err, CodeBadRequest)
+	if err == nil || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("the error does not name the clock: %v", err)
+	}
+	if _, err := h.Revoke(t.Context(), RevokeRequest{Serial: before.Serial, Reason: ledger.ReasonKeyCompromise}); err != nil {
+		t.Errorf("revoking has to go on: %v", err)
+	}
+	h.clock.forward(366 * 24 * time.Hour)
+	h.issue("ben/box")
+	if h.judge(before) != refusal.Revoked {
+		t.Error("the revocation was lost")
+	}
+	h.verify()
 }
 
 func TestIssueRefuses(t *testing.T) {
