@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -50,6 +51,7 @@ type conn struct {
 	attended   atomic.Bool                 // at a desk
 	greeted    atomic.Bool                 // set when the first request was let in
 	stall      stall
+	more       atomic.Pointer[syscall.RawConn] // set while more follows each write at once
 
 	where      atomic.Pointer[whereabouts]
 	remembered atomic.Bool // as one over which a known device came
@@ -193,7 +195,23 @@ func (c *conn) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if raw := c.more.Load(); raw != nil {
+		return c.writeMore(*raw, b)
+	}
 	return c.Conn.Write(b)
+}
+
+// follows says whether more follows each write at once.
+func (c *conn) follows(more bool) {
+	if !more || !canSayMore {
+		c.more.Store(nil)
+		return
+	}
+	if sock, ok := c.Conn.(syscall.Conn); ok && c.more.Load() == nil {
+		if raw, err := sock.SyscallConn(); err == nil {
+			c.more.Store(&raw)
+		}
+	}
 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.

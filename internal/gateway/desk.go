@@ -24,6 +24,7 @@ type desk struct {
 
 	in     [http1.MaxHead]byte // in[r:w] was read and not yet used
 	r, w   int
+	ahead  bool // the last of it is the beginning of what was sent while a request took long
 	answer *http1.Answer
 	watch  watch
 	readBy time.Time // the deadline in force; zero when there is none or it is not known
@@ -69,12 +70,12 @@ func (l *listener) desk(c *conn, t *tls.Conn, state *tls.ConnectionState) *desk 
 	d, ok := l.desks.Get().(*desk)
 	if !ok {
 		d = new(desk)
-		d.answer = http1.NewAnswer(d.closing, d.behind)
+		d.answer = http1.NewAnswer(d.closing, d.behind, d.follows)
 	}
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, l.server)
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
 	d.listener, d.conn, d.tls, d.state, d.ctx, d.remote = l, c, t, state, c.attach(ctx), c.RemoteAddr().String()
-	d.r, d.w, d.readBy = 0, 0, time.Time{}
+	d.r, d.w, d.ahead, d.readBy = 0, 0, false, time.Time{}
 	return d
 }
 
@@ -91,8 +92,8 @@ func (d *desk) leave() {
 // belongs to somebody else.
 func (d *desk) run() (left []byte, until time.Time) {
 	for first := true; ; first = false {
-		if d.r == d.w {
-			what, end := d.await(first)
+		if d.r == d.w || d.ahead {
+			what, end := d.await(first || d.ahead)
 			switch what {
 			case rest:
 				return nil, end
@@ -117,11 +118,15 @@ func (d *desk) run() (left []byte, until time.Time) {
 	}
 }
 
-// await reads until something has come: of the first request for as long as a
-// header may take, and after that until the connection is to be parked or its
-// time is over.
+// await reads until something has come: of the first request, or of one that
+// has begun, for as long as a header may take, and else until the connection is
+// to be parked or its time is over.
 func (d *desk) await(first bool) (what next, end time.Time) {
-	d.r, d.w = 0, 0
+	d.compact()
+	d.ahead = false
+	if d.w == len(d.in) {
+		return request, end
+	}
 	limits := &d.listener.g.limits
 	now := time.Now()
 	until, slack := now.Add(limits.Header), time.Duration(0)
@@ -139,8 +144,8 @@ func (d *desk) await(first bool) (what next, end time.Time) {
 	if d.listener.inner.ended() { // looked at last: from here on it ends the read
 		return over, end
 	}
-	n, err := d.tls.Read(d.in[:])
-	d.w = n
+	n, err := d.tls.Read(d.in[d.w:])
+	d.w += n
 	switch {
 	case n > 0:
 		return request, end
@@ -175,14 +180,22 @@ func (d *desk) serve(r *http.Request) (more bool) {
 // closing reports whether connections end with the answer under way.
 func (d *desk) closing() bool { return d.listener.inner.ended() }
 
+// follows says whether more of an answer follows each write at once.
+func (d *desk) follows(more bool) { d.conn.follows(more) }
+
 // push puts what was read ahead behind what is in the buffer, in which the
 // request under way has left room.
 func (d *desk) push(b []byte) {
 	if d.w+len(b) > len(d.in) {
-		d.w = copy(d.in[:], d.in[d.r:d.w])
-		d.r = 0
+		d.compact()
 	}
 	d.w += copy(d.in[d.w:], b)
+	d.ahead = d.ahead || len(b) > 0
+}
+
+func (d *desk) compact() {
+	d.w = copy(d.in[:], d.in[d.r:d.w])
+	d.r = 0
 }
 
 // behind hands over what was read of the next request.

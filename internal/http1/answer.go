@@ -42,22 +42,27 @@ type Answer struct {
 
 	closing func() bool
 	behind  func() []byte
+	follows func(more bool)
+	bulk    []byte // room for a piece of a large file
 }
 
 // NewAnswer returns what writes answers. closing reports, when a head is
 // written, whether the connection ends with it; behind returns what was already
-// read behind the request, when a handler takes the connection.
-func NewAnswer(closing func() bool, behind func() []byte) *Answer {
-	return &Answer{closing: closing, behind: behind, out: make([]byte, 0, roomForAnswer)}
+// read behind the request, when a handler takes the connection; follows is told
+// when more follows each write at once, and when that is over.
+func NewAnswer(closing func() bool, behind func() []byte, follows func(more bool)) *Answer {
+	return &Answer{closing: closing, behind: behind, follows: follows, out: make([]byte, 0, roomForAnswer)}
 }
 
 // Begin readies a for the next request, which came on conn. With nil it lets go
 // of the one before.
 func (a *Answer) Begin(conn net.Conn) {
-	*a = Answer{conn: conn, closing: a.closing, behind: a.behind, out: a.out[:0], body: a.body[:0], length: -1}
-	if conn != nil {
-		a.header = make(http.Header, 8)
+	*a = Answer{conn: conn, closing: a.closing, behind: a.behind, follows: a.follows, bulk: a.bulk, out: a.out[:0], body: a.body[:0], length: -1}
+	if conn == nil {
+		a.bulk = nil
+		return
 	}
+	a.header = make(http.Header, 8)
 }
 
 // Header returns the fields that WriteHeader sends, and trailers after that.
@@ -249,11 +254,31 @@ func (a *Answer) put(b []byte) {
 }
 
 // ReadFrom sends what r has to say as a part of the body.
-func (a *Answer) ReadFrom(r io.Reader) (int64, error) {
-	if l, ok := r.(*io.LimitedReader); ok && l.N < bulk {
-		return io.CopyBuffer(writerOnly{a}, r, make([]byte, max(512, l.N)))
+func (a *Answer) ReadFrom(r io.Reader) (n int64, err error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok || limited.N < bulk {
+		return io.Copy(writerOnly{a}, r)
 	}
-	return io.CopyBuffer(writerOnly{a}, r, make([]byte, bulk))
+	if a.bulk == nil {
+		a.bulk = make([]byte, bulk)
+	}
+	defer a.follows(false)
+	for {
+		read, readErr := limited.Read(a.bulk)
+		if read > 0 {
+			a.follows(limited.N > 0 && readErr == nil)
+			written, err := a.Write(a.bulk[:read])
+			if n += int64(written); err != nil {
+				return n, err
+			}
+		}
+		switch {
+		case readErr == io.EOF:
+			return n, nil
+		case readErr != nil:
+			return n, readErr
+		}
+	}
 }
 
 // bulk is how much of a large file is sent at once.

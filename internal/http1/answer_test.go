@@ -165,7 +165,7 @@ func serve(conn net.Conn, h http.Handler) {
 	if err != nil {
 		return
 	}
-	a := NewAnswer(func() bool { return false }, func() []byte { return b })
+	a := NewAnswer(func() bool { return false }, func() []byte { return b }, func(bool) {})
 	for len(b) > 0 {
 		r, n, ok := Parse(b)
 		if !ok {
