@@ -57,9 +57,9 @@ func (a *app) acmeAccounts(ctx context.Context) error {
 		}
 		rows := make([][]string, len(all))
 		for i, v := range all {
-			rows[i] = []string{v.ID, v.Name, v.Profile, v.Status, strconv.Itoa(v.Orders)}
+			rows[i] = []string{v.ID, v.Profile, v.Status, strconv.Itoa(v.Orders), v.Name}
 		}
-		table(w, []string{"ACCOUNT", "NAME", "PROFILE", "STATUS", "ORDERS"}, rows)
+		a.tailed(w, []string{"ACCOUNT", "PROFILE", "STATUS", "ORDERS", "NAME"}, rows)
 	})
 }
 
@@ -105,9 +105,9 @@ func (a *app) acmeOrders(ctx context.Context, q authority.ACMEOrderQuery) error 
 		}
 		rows := make([][]string, len(all))
 		for i, o := range all {
-			rows[i] = []string{o.ID, hostsOf(o.Identifiers), o.Status, moment(o.Created)}
+			rows[i] = []string{o.ID, o.Status, moment(o.Created), hostsOf(o.Identifiers)}
 		}
-		table(w, []string{"ORDER", "HOSTS", "STATUS", "MADE"}, rows)
+		a.tailed(w, []string{"ORDER", "STATUS", "MADE", "HOSTS"}, rows)
 	})
 }
 

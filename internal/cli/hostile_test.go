@@ -174,29 +174,31 @@ func hostileHouse(t *testing.T) string {
 	return hostileRecords(t)
 }
 
+// record writes a document as the ACME server does.
+func record(t *testing.T, h *House, kind, id string, v any) {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err == nil {
+		err = h.Authority.WriteACMERecords(t.Context(), authority.ACMERecord{Kind: kind, ID: id, Owner: "acct", Body: data, Expires: time.Now().Add(time.Hour)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func hostileRecords(t *testing.T) string {
 	t.Helper()
 	h, err := openHouse(t, defaultData)
 	if err != nil {
 		t.Fatal(err)
 	}
-	document := func(kind, id string, v any) {
-		t.Helper()
-		data, err := json.Marshal(v)
-		if err == nil {
-			err = h.Authority.WriteACMERecords(t.Context(), authority.ACMERecord{Kind: kind, ID: id, Owner: "acct", Body: data, Expires: time.Now().Add(time.Hour)})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	problem := &authority.ACMEProblem{Type: evil, Detail: evil}
 	ids := []authority.ACMEIdentifier{{Type: evil, Value: evil}}
-	document(authority.ACMEKindAccount, "acct", authority.ACMEAccount{ID: "acct", Profile: evil, Status: evil, Name: evil, Contact: []string{evil}})
-	document(authority.ACMEKindOrder, "order-0123456789abcdef0123", authority.ACMEOrder{
+	record(t, h, authority.ACMEKindAccount, "acct", authority.ACMEAccount{ID: "acct", Profile: evil, Status: evil, Name: evil, Contact: []string{evil}})
+	record(t, h, authority.ACMEKindOrder, "order-0123456789abcdef0123", authority.ACMEOrder{
 		ID: "order-0123456789abcdef0123", Account: "acct", Profile: evil, Status: "invalid", Identifiers: ids, Authorizations: []string{"authz"}, Error: problem,
 	})
-	document(authority.ACMEKindAuthorization, "authz", authority.ACMEAuthorization{
+	record(t, h, authority.ACMEKindAuthorization, "authz", authority.ACMEAuthorization{
 		ID: "authz", Account: "acct", Order: "order-0123456789abcdef0123", Identifier: ids[0], Status: evil,
 		Challenges: []authority.ACMEChallenge{{Type: evil, Status: evil, Error: problem, Attempts: []authority.ACMEAttempt{{Steps: []string{evil}, Expected: evil, Seen: evil}}}},
 	})

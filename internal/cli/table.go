@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,38 @@ func table(w io.Writer, heads []string, rows [][]string) {
 			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 		}
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// tailed writes a table whose last column may be long: on a terminal that it
+// would not fit, that column goes below each row, in lines of its own.
+func (a *app) tailed(w io.Writer, heads []string, rows [][]string) {
+	last, width := len(heads)-1, 0
+	for i := range heads {
+		column := 0
+		for _, row := range append(slices.Clone(rows), heads) {
+			column = max(column, utf8.RuneCountInString(clean(row[i]))+2)
+		}
+		width += column
+	}
+	if !a.StdoutTerminal || width-2 <= usualWidth {
+		table(w, heads, rows)
+		return
+	}
+	const indent = "  "
+	short := make([][]string, len(rows))
+	for i, row := range rows {
+		short[i] = slices.Clone(row[:last])
+	}
+	var lines strings.Builder
+	table(&lines, slices.Clone(heads[:last]), short)
+	for i, line := range strings.Split(strings.TrimSuffix(lines.String(), "\n"), "\n") {
+		fmt.Fprintln(w, line)
+		if i > 0 {
+			for _, part := range wrap(clean(rows[i-1][last]), usualWidth-len(indent)) {
+				fmt.Fprintln(w, indent+part)
+			}
+		}
 	}
 }
 

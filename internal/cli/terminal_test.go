@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
 )
 
 // fits complains about every line of text past 80 columns but those that
@@ -88,5 +90,48 @@ func TestTimesCarryAZone(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
 	if got, want := moment(at), "2026-01-02 03:04 "+at.Format("MST"); got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Long hosts and names go below their rows on a terminal, and stay in the row
+// for programs.
+func TestACMEListsFitATerminal(t *testing.T) {
+	inFolder(t, true)
+	h, err := openHouse(t, defaultData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := []authority.ACMEIdentifier{{Type: "dns", Value: strings.Repeat("long-label.", 9) + "home.internal"}}
+	for i, o := range []authority.ACMEOrder{
+		{Status: "invalid", Identifiers: hosts, Authorizations: []string{"authz"}, Error: &authority.ACMEProblem{Detail: strings.Repeat("what went wrong ", 12)}},
+		{Status: "valid", Identifiers: []authority.ACMEIdentifier{{Type: "dns", Value: "db.home.internal"}, {Type: "dns", Value: "b"}}},
+	} {
+		o.ID, o.Account, o.Profile, o.Created = fmt.Sprintf("order-%020x", i+1), "open-0123456789abcdef01234567", "server", time.Now()
+		record(t, h, authority.ACMEKindOrder, o.ID, o)
+	}
+	record(t, h, authority.ACMEKindAccount, "open-0123456789abcdef01234567", authority.ACMEAccount{
+		ID: "open-0123456789abcdef01234567", Profile: "server", Status: "valid", Name: "acme-accounts/server/0123456789abcdef01234567",
+	})
+	record(t, h, authority.ACMEKindAuthorization, "authz", authority.ACMEAuthorization{
+		ID: "authz", Account: "open-0123456789abcdef01234567", Order: fmt.Sprintf("order-%020x", 1), Identifier: hosts[0], Status: "invalid",
+		Challenges: []authority.ACMEChallenge{{Type: "http-01", Status: "invalid", Error: &authority.ACMEProblem{Detail: strings.Repeat("it answered otherwise ", 9)},
+			Attempts: []authority.ACMEAttempt{{At: time.Now(), Steps: []string{"looked up " + hosts[0].Value + ": 192.168.1.5", "GET http://" + hosts[0].Value + "/.well-known/acme-challenge/0123456789abcdef0123456789abcdef"}, Expected: strings.Repeat("e", 90), Seen: strings.Repeat("s", 300)}}}},
+	})
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := world{terminal: true}
+	for _, args := range [][]string{{"acme", "accounts"}, {"acme", "orders"}, {"explain", fmt.Sprintf("order-%020x", 1)}} {
+		w.run(t, args...)
+		text := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(w.out.String(), "")
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && strings.Contains(strings.TrimSpace(line), " ") {
+				t.Errorf("%q: %d columns: %s", args, n, line)
+			}
+		}
+	}
+	pipe := world{}
+	if out := pipe.do(t, "acme", "orders"); strings.Count(out, "\n") != 3 {
+		t.Errorf("a row is not a line:\n%s", out)
 	}
 }
