@@ -35,6 +35,7 @@ type listener struct {
 
 	attending atomic.Int64 // connections at a desk
 	desks     sync.Pool    // of *desk
+	doormen   doormen
 
 	mu      sync.Mutex // guards waiting and closed
 	waiting queue
@@ -58,7 +59,7 @@ func (g *Gateway) ServePublic(ctx context.Context, ln net.Listener) error {
 }
 
 func (g *Gateway) newListener(ln net.Listener, public bool) *listener {
-	l := &listener{g: g, net: ln, public: public, inner: newHandover(ln.Addr()), waiting: newQueue()}
+	l := &listener{g: g, net: ln, public: public, inner: newHandover(ln.Addr()), waiting: newQueue(), doormen: newDoormen()}
 	l.base = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: l.doorFor, SessionTicketsDisabled: true, Time: g.now}
 	l.plain, l.nowhere = g.plainTLS(), nowhereTLS()
 	l.server = g.newServer()
@@ -204,7 +205,11 @@ func (l *listener) accept(ctx context.Context) {
 			pause = 0
 			l.greeting.Add(1)
 			l.shakes.Add(1)
-			go l.receive(nc)
+			select {
+			case l.doormen.calls <- nc:
+			default:
+				go l.attendDoor(nc)
+			}
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -218,19 +223,6 @@ func (l *listener) accept(ctx context.Context) {
 			case <-time.After(pause):
 			}
 		}
-	}
-}
-
-// receive takes one connection through its handshake, and then stays with it
-// if its requests are to be read here: the stack has grown by then.
-func (l *listener) receive(nc net.Conn) {
-	attend := func() func() {
-		defer l.shakes.Done()
-		defer l.greeting.Add(-1)
-		return l.greet(nc)
-	}()
-	if attend != nil {
-		attend()
 	}
 }
 
