@@ -21,14 +21,17 @@ const (
 	sidePublic  = "public side"
 	sideMetrics = "metrics"
 	sidePlain   = "plain HTTP"
+	sideHTTP3   = "HTTP/3"
 )
 
 // A door is one listening socket.
 type door struct {
 	net.Listener
+	packets *net.UDPConn // of HTTP/3, in place of connections
 	side    string
 	address config.Address  // as it is configured
 	given   bool            // opened by the service manager: the configuration has no say
+	served  bool            // somebody serves it
 	retired <-chan struct{} // closed when the configuration no longer has it
 	retire  func()          // closes the socket and retired; it may be called more than once
 }
@@ -41,6 +44,26 @@ func newDoor(l net.Listener, side string, a config.Address) *door {
 	})}
 }
 
+// newPacketDoor returns a door of HTTP/3. Its connections live in the socket,
+// so whoever serves it closes that once it is retired; nobody else may.
+func newPacketDoor(c *net.UDPConn, a config.Address) *door {
+	retired := make(chan struct{})
+	d := &door{Listener: datagrams{c}, packets: c, side: sideHTTP3, address: a, retired: retired}
+	d.retire = sync.OnceFunc(func() {
+		close(retired)
+		if !d.served {
+			c.Close()
+		}
+	})
+	return d
+}
+
+// datagrams is a socket in the shape of a listener.
+type datagrams struct{ *net.UDPConn }
+
+func (datagrams) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (d datagrams) Addr() net.Addr          { return d.LocalAddr() }
+
 // doors are all the listening sockets of one configuration, opened before
 // anything is written: a port that is taken leaves no trace. They never
 // change; others take their place.
@@ -49,10 +72,11 @@ type doors struct {
 	public  *door   // nil when the public side has a host name only
 	metrics *door   // nil for none
 	plain   *door   // nil for none
+	http3   []*door // beside sites, where a site has HTTP/3
 }
 
 func (d *doors) all() []*door {
-	all := slices.Clone(d.sites)
+	all := slices.Concat(d.sites, d.http3)
 	for _, one := range []*door{d.public, d.metrics, d.plain} {
 		if one != nil {
 			all = append(all, one)
@@ -81,6 +105,11 @@ func (d *doors) reopen(c config.Config) (next *doors, err error) {
 		}
 		next.sites = append(next.sites, one)
 	}
+	if c.HTTP3() {
+		if next.http3, err = d.openHTTP3(next.sites); err != nil {
+			return next, err
+		}
+	}
 	if given := d.given(sidePublic); len(given) > 0 {
 		next.public = given[0]
 	} else if !c.Public.Listen.IsZero() {
@@ -103,6 +132,26 @@ func (d *doors) reopen(c config.Config) (next *doors, err error) {
 	return next, nil
 }
 
+// openHTTP3 returns the doors for HTTP/3 beside those of the sites: the same
+// addresses and ports, over UDP.
+func (d *doors) openHTTP3(sites []*door) (all []*door, err error) {
+	if given := d.given(sideHTTP3); len(given) > 0 {
+		return given, nil
+	}
+	for _, site := range sites {
+		a := config.Address{Host: site.address.Host, Port: portOf(site)}
+		if site.given {
+			a.Host, _, _ = net.SplitHostPort(site.Addr().String())
+		}
+		one, err := d.open(sideHTTP3, a, "HTTP/3 takes the sites' port over UDP: drop 'http3:' from the sites in postern.yaml, or let 'listen:' name another address")
+		if err != nil {
+			return all, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
 // open returns the door of d at that address, or a new one.
 func (d *doors) open(side string, a config.Address, hint string) (*door, error) {
 	for _, one := range d.all() {
@@ -116,6 +165,9 @@ func (d *doors) open(side string, a config.Address, hint string) (*door, error) 
 	}
 	if err != nil {
 		return nil, err
+	}
+	if u, ok := l.(datagrams); ok {
+		return newPacketDoor(u.UDPConn, a), nil
 	}
 	return newDoor(l, side, a), nil
 }
@@ -142,7 +194,7 @@ func listenFor(side string, a config.Address, hint string) (net.Listener, error)
 		}
 		return l, nil
 	}
-	l, err := net.Listen("tcp", a.String())
+	l, err := listenAt(side, a.String())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, withHint(&inUseError{a, err}, hint)
@@ -154,6 +206,17 @@ func listenFor(side string, a config.Address, hint string) (net.Listener, error)
 		return nil, fmt.Errorf("listen on %s: %w", a, err)
 	}
 	return l, nil
+}
+
+func listenAt(side, address string) (net.Listener, error) {
+	if side != sideHTTP3 {
+		return net.Listen("tcp", address)
+	}
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return nil, err
+	}
+	return datagrams{c.(*net.UDPConn)}, nil
 }
 
 // An inUseError says that somebody else listens on an address.
@@ -182,12 +245,24 @@ func (d *doors) closeUnless(kept *doors) {
 // serve runs what stands behind a door until the server ends or the door is
 // retired and the last connection that came in through it has ended.
 func (s *server) serve(one *door) {
+	one.served = true
 	s.part(one.side, func(ctx context.Context) error {
 		switch one.side {
 		case sideSites:
 			return s.gateway.Serve(ctx, one)
 		case sidePublic:
 			return s.gateway.ServePublic(ctx, one)
+		case sideHTTP3:
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			go func() {
+				select {
+				case <-one.retired:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+			return s.gateway.ServeHTTP3(ctx, one.packets)
 		}
 		var err error
 		if one.side == sidePlain {

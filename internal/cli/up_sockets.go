@@ -34,9 +34,9 @@ func activated() (d *doors, err error) {
 		}
 	}()
 	for _, f := range files {
-		side := map[string]string{"sites": sideSites, "public": sidePublic, "metrics": sideMetrics}[f.Name()]
+		side := map[string]string{"sites": sideSites, "public": sidePublic, "metrics": sideMetrics, "http3": sideHTTP3}[f.Name()]
 		if side == "" {
-			return d, withHint(fmt.Errorf("the service manager passes a socket called %q", f.Name()), "FileDescriptorName= has to be sites, public or metrics")
+			return d, withHint(fmt.Errorf("the service manager passes a socket called %q", f.Name()), "FileDescriptorName= has to be sites, http3, public or metrics")
 		}
 		if err := d.adopt(f, socketNote{Side: side, Given: true}); err != nil {
 			return d, err
@@ -47,6 +47,9 @@ func activated() (d *doors, err error) {
 
 // adopt makes a door of an open socket. f stays the caller's.
 func (d *doors) adopt(f *os.File, n socketNote) error {
+	if n.Side == sideHTTP3 {
+		return d.adoptPackets(f, n)
+	}
 	l, err := net.FileListener(f)
 	if err != nil {
 		return fmt.Errorf("the socket for the %s cannot be used: %w", n.Side, err)
@@ -76,13 +79,30 @@ func (d *doors) adopt(f *os.File, n socketNote) error {
 	return nil
 }
 
+// adoptPackets makes a door of an open socket for HTTP/3.
+func (d *doors) adoptPackets(f *os.File, n socketNote) error {
+	c, err := net.FilePacketConn(f)
+	if err != nil {
+		return fmt.Errorf("the socket for %s cannot be used: %w", n.Side, err)
+	}
+	udp, ok := c.(*net.UDPConn)
+	if !ok {
+		c.Close()
+		return fmt.Errorf("the socket for %s is no UDP socket", n.Side)
+	}
+	one := newPacketDoor(udp, config.Address{Host: n.Host, Port: n.Port})
+	one.given = n.Given
+	d.http3 = append(d.http3, one)
+	return nil
+}
+
 // copies returns a copy of every socket, for another process or a later turn.
 // The caller closes them.
 func (d *doors) copies() (files []*os.File, notes []socketNote, err error) {
 	for _, one := range d.all() {
-		l, ok := one.Listener.(*net.TCPListener)
+		l, ok := one.Listener.(interface{ File() (*os.File, error) })
 		if !ok {
-			return files, nil, errors.New("a listener is no TCP socket")
+			return files, nil, errors.New("a listener is no socket")
 		}
 		f, err := l.File()
 		if err != nil {

@@ -123,6 +123,7 @@ type Site struct {
 	RefusalDetail gateway.Frankness
 	Stealth       bool
 	NeverAsks     bool   // mode: off
+	HTTP3         bool   // served over HTTP/3 too
 	MinVersion    uint16 // tls.VersionTLS13 unless the site says otherwise
 
 	at    position
@@ -207,6 +208,7 @@ func (c Config) Warnings() []Warning {
 			all.add(c.File, c.lines, s.at, why, "write allow: [strangers], or mode: ask")
 		}
 		s.routeWarnings(&all, c)
+		s.http3Warnings(&all, c)
 	}
 	c.acmeWarnings(&all)
 	warnings := make([]Warning, len(all))

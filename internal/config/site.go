@@ -59,6 +59,7 @@ func (r *reader) site(p pair) Site {
 		"elsewhere":   r.boolean("elsewhere", &s.Elsewhere),
 		"identity":    func(n ast.Node) { s.Identity = r.forms(n) },
 		"stealth":     r.boolean("stealth", &s.Stealth),
+		"http3":       r.word("http3", func(v string) (err error) { s.HTTP3, err = parseHTTP3(v); return err }),
 		"tls_min":     r.word("tls_min", func(v string) (err error) { s.MinVersion, err = parseTLS(v); return err }),
 		"routes":      func(n ast.Node) { routes = n },
 		"mode":        r.mode(&s),
@@ -76,6 +77,7 @@ func (r *reader) site(p pair) Site {
 	r.fitsHandshake(p, s, what)
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
+	r.fitsHTTP3(p, s, what)
 	r.fitsMode(p, s, what)
 	r.fitsUpstream(p, s, what)
 	return s

@@ -50,6 +50,7 @@ type conn struct {
 	parked     atomic.Bool                 // at rest without the HTTP server
 	attended   atomic.Bool                 // at a desk
 	greeted    atomic.Bool                 // set when the first request was let in
+	shaken     atomic.Bool                 // of QUIC: the handshake has ended well
 	stall      stall
 	more       atomic.Pointer[syscall.RawConn] // set while more follows each write at once
 
@@ -67,6 +68,8 @@ type conn struct {
 	// What a load balancer said that may, instead of the connection's own
 	// addresses; constant once TLS begins.
 	remote, local net.Addr
+
+	greeted3 func() // of QUIC: takes it out of the connections in handshake
 
 	early []byte // read already, and read again first; only while nothing else reads
 

@@ -149,6 +149,9 @@ func (x *exchange) record(known bool) {
 	if x.way != nil && x.way.match != "" {
 		attrs = append(attrs, slog.String("route", x.way.match))
 	}
+	if x.conn.wire() != nil {
+		attrs = append(attrs, slog.String("protocol", "h3"))
+	}
 	if len(x.errand.headers) > 0 {
 		attrs = append(attrs, loggable(x.errand.headers))
 	}

@@ -141,15 +141,24 @@ func (l *listener) classify(c *conn, err error) string {
 	}
 	_, alert := errors.AsType[tls.AlertError](err)
 	_, broken := errors.AsType[*net.OpError](err)
+	slow := errors.Is(err, os.ErrDeadlineExceeded)
+	if c.wire() != nil {
+		slow, alert, broken = quicEnd(err)
+	}
 	switch {
 	case errors.Is(c.why(), errCrowded):
 		return shakeCrowded
 	case errors.Is(err, errInClear), errors.Is(err, errNoProxyHeader):
 		return shakeFailed
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case slow:
 		return shakeTimeout
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), alert, broken:
+	case alert, broken:
 		return shakeAbandoned
+	case c.wire() != nil: // whose errors all say that the connection is closed
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return shakeAbandoned
+	}
+	switch {
 	case strings.HasSuffix(err.Error(), noCertificateText):
 		return shakeRefused
 	case strings.HasSuffix(err.Error(), noServerCertificateText):

@@ -7,17 +7,18 @@ import (
 )
 
 type metrics struct {
-	connections prometheus.Counter
-	open        prometheus.GaugeFunc
-	handshakes  *prometheus.CounterVec
-	requests    *prometheus.CounterVec
-	refusals    *prometheus.CounterVec
-	wouldRefuse *prometheus.CounterVec
-	alarms      *prometheus.CounterVec
-	cuts        *prometheus.CounterVec
-	tunnels     *prometheus.CounterVec
-	tunnelBytes *prometheus.CounterVec
-	leftOut     *prometheus.CounterVec
+	connections     prometheus.Counter
+	quicConnections prometheus.Counter
+	open            prometheus.GaugeFunc
+	handshakes      *prometheus.CounterVec
+	requests        *prometheus.CounterVec
+	refusals        *prometheus.CounterVec
+	wouldRefuse     *prometheus.CounterVec
+	alarms          *prometheus.CounterVec
+	cuts            *prometheus.CounterVec
+	tunnels         *prometheus.CounterVec
+	tunnelBytes     *prometheus.CounterVec
+	leftOut         *prometheus.CounterVec
 	// shakes are the children of handshakes, made once.
 	shakes map[string]prometheus.Counter
 }
@@ -27,18 +28,19 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		connections: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_connections_total", Help: "TCP connections accepted."}),
-		open:        prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postern_connections", Help: "Connections open after their handshake."}, open),
-		handshakes:  counters("postern_handshakes_total", "TLS handshakes by how they ended.", "result"),
-		requests:    counters("postern_requests_total", "Requests answered, refused ones included.", "site", "status"),
-		refusals:    counters("postern_refusals_total", "Requests and handshakes refused.", "code", "site"),
-		wouldRefuse: counters("postern_would_refuse_total", "Requests let pass in audit mode that would have been refused.", "code", "site"),
-		alarms:      counters("postern_alarms_total", "Refusals that mean that an issuer's key was stolen.", "code", "site"),
-		cuts:        counters("postern_cut_connections_total", "Live connections cut because their right to be there ended.", "code"),
-		tunnels:     counters("postern_tcp_connections_total", "Connections to tcp sites that were carried and have ended.", "site"),
-		tunnelBytes: counters("postern_tcp_bytes_total", "Bytes carried for tcp sites, from and to the client.", "site", "direction"),
-		leftOut:     counters("postern_log_lines_left_out_total", "Log lines about visitors that were not written because there were too many alike.", "code"),
-		shakes:      make(map[string]prometheus.Counter),
+		connections:     prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_connections_total", Help: "TCP connections accepted."}),
+		quicConnections: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_quic_connections_total", Help: "QUIC connections whose client has proved to be at its address, for HTTP/3."}),
+		open:            prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postern_connections", Help: "Connections open after their handshake."}, open),
+		handshakes:      counters("postern_handshakes_total", "TLS handshakes by how they ended.", "result"),
+		requests:        counters("postern_requests_total", "Requests answered, refused ones included.", "site", "status"),
+		refusals:        counters("postern_refusals_total", "Requests and handshakes refused.", "code", "site"),
+		wouldRefuse:     counters("postern_would_refuse_total", "Requests let pass in audit mode that would have been refused.", "code", "site"),
+		alarms:          counters("postern_alarms_total", "Refusals that mean that an issuer's key was stolen.", "code", "site"),
+		cuts:            counters("postern_cut_connections_total", "Live connections cut because their right to be there ended.", "code"),
+		tunnels:         counters("postern_tcp_connections_total", "Connections to tcp sites that were carried and have ended.", "site"),
+		tunnelBytes:     counters("postern_tcp_bytes_total", "Bytes carried for tcp sites, from and to the client.", "site", "direction"),
+		leftOut:         counters("postern_log_lines_left_out_total", "Log lines about visitors that were not written because there were too many alike.", "code"),
+		shakes:          make(map[string]prometheus.Counter),
 	}
 	for _, result := range []string{shakeFull, shakeResumed, shakeRefused, shakeUnknown, shakeAbandoned, shakeTimeout, shakeCrowded, shakeFailed} {
 		m.shakes[result] = m.handshakes.WithLabelValues(result)
@@ -46,7 +48,7 @@ func newMetrics(r prometheus.Registerer, open func() float64) (*metrics, error) 
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.open, m.handshakes, m.requests, m.refusals, m.wouldRefuse, m.alarms, m.cuts, m.tunnels, m.tunnelBytes, m.leftOut} {
+	for _, c := range []prometheus.Collector{m.connections, m.quicConnections, m.open, m.handshakes, m.requests, m.refusals, m.wouldRefuse, m.alarms, m.cuts, m.tunnels, m.tunnelBytes, m.leftOut} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

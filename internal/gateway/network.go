@@ -50,8 +50,11 @@ func (g *Gateway) networksOf(c *conn) []rule.Network {
 // verified: what a forwarding field says is never asked. It is the zero Addr
 // for an address that is no IP address.
 func (c *conn) client() netip.Addr {
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
+	switch a := c.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap()
+	case *net.UDPAddr:
+		return a.AddrPort().Addr().Unmap()
 	}
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {

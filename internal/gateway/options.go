@@ -98,6 +98,8 @@ type Site struct {
 	// NeverAsks leaves out the request for a certificate: everybody is a
 	// stranger here.
 	NeverAsks bool
+	// HTTP3 has the site served by ServeHTTP3 as well. Tcp sites are not.
+	HTTP3 bool
 	// MinVersion is tls.VersionTLS13 when zero.
 	MinVersion uint16
 	// List says who may pass where no route matches. The zero List lets nobody

@@ -42,7 +42,11 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 		x.Header().Set("Connection", "close")
 	}
 	a := answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code), again: x.offersAgain(code)}
-	a.discreet(x.frankness(), detail).write(x, r)
+	a = a.discreet(x.frankness(), detail)
+	if x.wantsTCP(code) {
+		a.info.Status = http.StatusMisdirectedRequest
+	}
+	a.write(x, r)
 }
 
 // refuseHandshake writes down a refusal that no HTTP answer can tell.

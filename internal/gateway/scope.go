@@ -61,8 +61,8 @@ func (g *Gateway) plainTLS() *tls.Config {
 
 // serverCertificate returns the certificate of the name that door chose.
 func (g *Gateway) serverCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c, ok := hello.Conn.(*conn)
-	if !ok || c.host == "" {
+	c := connIn(hello)
+	if c == nil || c.host == "" {
 		return nil, nil // unrecognized_name
 	}
 	certificate := g.options.Certificate

@@ -35,7 +35,8 @@ type door struct {
 	public bool
 	trust  *trust
 	ways
-	tls *tls.Config
+	tls  *tls.Config
+	quic *tls.Config // nil where there is no HTTP/3
 	// served counts requests by the hundreds of their status.
 	served [6]prometheus.Counter
 }
@@ -55,7 +56,7 @@ func (t *table) of(c *conn) *door {
 	if c.listener != nil && c.listener.public {
 		return t.publics[c.host]
 	}
-	if d := t.doors[c.host]; d != nil && d.public == c.public && d.tcp() == c.tcp {
+	if d := t.doors[c.host]; d != nil && d.public == c.public && d.tcp() == c.tcp && (c.wire() == nil || d.quic != nil) {
 		return d
 	}
 	return nil
@@ -119,6 +120,7 @@ func (g *Gateway) enter(next *table, d *door, host string, old *table) error {
 	if d.tls == nil {
 		d.tls = g.tlsOf(d)
 	}
+	d.quic = g.quicTLS(d)
 	next.doors[canonical] = d
 	return nil
 }
