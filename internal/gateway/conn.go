@@ -58,8 +58,9 @@ type conn struct {
 	remembered atomic.Bool // as one over which a known device came
 	partner    atomic.Pointer[acquaintance]
 
-	mu     sync.Mutex // guards cancel, over and hand
+	mu     sync.Mutex // guards cancel, life, over and hand
 	cancel context.CancelCauseFunc
+	life   *life // of the request under way at a desk
 	over   error // why it ended; nil while it lives
 	hand   []*errand
 
@@ -110,7 +111,20 @@ func (c *conn) finish(why error) bool {
 	if c.cancel != nil {
 		c.cancel(why)
 	}
+	if c.life != nil {
+		c.life.end()
+	}
 	return true
+}
+
+// live has l end with the connection, if it does so before the next call.
+func (c *conn) live(l *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = l
+	if l != nil && c.over != nil {
+		l.end()
+	}
 }
 
 // Close ends the connection in good order.

@@ -160,16 +160,18 @@ func (d *desk) await(first bool) (what next, end time.Time) {
 // serve answers one request, and reports whether another may follow.
 func (d *desk) serve(r *http.Request) (more bool) {
 	r.RemoteAddr, r.TLS = d.remote, d.state
-	ctx, cancel := context.WithCancel(d.ctx)
+	l := &life{Context: d.ctx}
+	d.conn.live(l)
 	d.answer.Begin(d.tls)
-	d.watch.begin(d, cancel)
+	d.watch.begin(d, l)
 	defer func() {
 		p := recover() // http.ErrAbortHandler: an answer that cannot be finished is broken off
-		cancel()
+		d.conn.live(nil)
+		l.end()
 		more = d.watch.end(d) && more && p == nil
 	}()
-	d.listener.g.answer(ctx, d.conn, d.answer, r)
-	cancel()
+	d.listener.g.answer(l, d.conn, d.answer, r)
+	l.end()
 	if d.answer.Taken() {
 		return false
 	}

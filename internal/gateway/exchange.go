@@ -43,7 +43,12 @@ type exchange struct {
 
 func (g *Gateway) newExchange(ctx context.Context, c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now(), errand: errand{method: r.Method, path: r.URL.Path}}
-	x.request = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	if l, ok := ctx.(*life); ok {
+		l.exchange = x
+	} else {
+		ctx = context.WithValue(ctx, exchangeKey{}, x)
+	}
+	x.request = r.WithContext(ctx)
 	return x, x.request
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"os"
 	"sync"
@@ -19,16 +18,17 @@ type watch struct {
 
 	mu      sync.Mutex // guards what follows
 	running bool       // a request is being answered
-	cancel  context.CancelFunc
+	life    *life
 	looking chan struct{} // closed when the look has ended; nil when there was none
 	read    []byte        // by it
 	gone    bool
 }
 
-// begin watches over a request, which cancel ends.
-func (w *watch) begin(d *desk, cancel context.CancelFunc) {
+// begin watches over a request, and ends its life when the client is
+// gone.
+func (w *watch) begin(d *desk, l *life) {
 	w.mu.Lock()
-	w.running, w.cancel, w.gone = true, cancel, false
+	w.running, w.life, w.gone = true, l, false
 	w.mu.Unlock()
 	if w.timer == nil {
 		w.timer = time.AfterFunc(watchAfter, func() { w.look(d) })
@@ -43,7 +43,7 @@ func (w *watch) end(d *desk) bool {
 	w.timer.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.running, w.cancel = false, nil
+	w.running, w.life = false, nil
 	if looking := w.looking; looking != nil {
 		d.tls.SetReadDeadline(time.Unix(1, 0))
 		d.readBy = time.Time{}
@@ -76,8 +76,8 @@ func (w *watch) look(d *desk) {
 	w.read = b[:n]
 	if n == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
 		w.gone = true
-		if w.cancel != nil {
-			w.cancel()
+		if w.life != nil {
+			w.life.end()
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (x *leanExchange) repeatable(l *link, err error) bool {
 // the request's, and complete when the body stands behind it.
 func (x *leanExchange) on(l *link, head []byte, complete bool) (err error) {
 	keep := false
-	stop := context.AfterFunc(x.in.Context(), l.abort)
+	stop := afterFunc(x.in.Context(), l.aborting)
 	defer func() {
 		if stop() && keep {
 			x.upstream.pool.put(l, time.Now())
@@ -114,6 +114,17 @@ func (x *leanExchange) on(l *link, head []byte, complete bool) (err error) {
 	}
 	keep, err = x.answer(l, complete)
 	return err
+}
+
+// afterFunc is context.AfterFunc, without the detour where a context offers it
+// by itself.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if own, ok := ctx.(interface {
+		AfterFunc(func()) func() bool
+	}); ok {
+		return own.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // answer reads the answer and hands it on, sending the body meanwhile if it

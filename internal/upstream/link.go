@@ -31,6 +31,7 @@ type link struct {
 	writeBy      time.Time
 	aborted      atomic.Bool
 	refused      atomic.Bool // what is still to be sent is not wanted
+	aborting     func()      // abort
 }
 
 // errRefused ends the sending of a body that the application has refused.
@@ -44,6 +45,7 @@ const (
 
 func newLink(conn net.Conn, write time.Duration, now time.Time) *link {
 	l := &link{conn: conn, write: write, in: make([]byte, linkBuffer), out: make([]byte, 0, 1<<10), born: now}
+	l.aborting = l.abort
 	below := conn
 	if t, ok := conn.(*tls.Conn); ok {
 		below = t.NetConn()
