@@ -100,21 +100,37 @@ func (c *conn) attach(ctx context.Context) context.Context {
 	return ctx
 }
 
-// finish marks the connection as over and reports whether it was not before.
+// finish marks the connection as over, cancels its requests, and reports
+// whether it was alive.
 func (c *conn) finish(why error) bool {
+	if !c.mark(why) {
+		return false
+	}
+	c.wake()
+	return true
+}
+
+// mark is finish without cancelling anything; wake has to follow.
+func (c *conn) mark(why error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over != nil {
 		return false
 	}
 	c.over = why
+	return true
+}
+
+// wake cancels the requests of a connection that is over.
+func (c *conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.cancel != nil {
-		c.cancel(why)
+		c.cancel(c.over)
 	}
 	if c.life != nil {
 		c.life.end()
 	}
-	return true
 }
 
 // live has l end with the connection, if it does so before the next call.

@@ -58,27 +58,33 @@ func (c *conn) ring() bool {
 	return true
 }
 
-// silence ends the connection for whatever is behind it: its requests are
-// cancelled, and nothing of theirs is written any more. It reports whether the
-// connection was alive; sever then has to follow.
+// silence sees to it that nothing of whatever is behind the connection is
+// written any more. It reports whether the connection was alive; sever then has
+// to follow.
 func (c *conn) silence(why error) bool {
-	if !c.finish(why) {
+	if !c.mark(why) {
 		return false
 	}
 	c.silent.Store(true)
 	return true
 }
 
-// sever takes a silenced connection out of every list and ends it: at once, or
-// once an HTTP/2 client has been told.
+// sever ends a silenced connection for its client; settle has to follow.
 func (c *conn) sever() {
+	if !abort(c.Conn) {
+		c.reset()
+	}
+}
+
+// settle cancels the requests of a silenced connection, and takes it out of
+// every list. Its socket is closed, unless its client is still being told.
+func (c *conn) settle() {
+	c.wake()
 	c.g.index.remove(c)
 	c.g.crowd.leave(c)
-	if c.ring() {
-		time.AfterFunc(farewell, c.reset)
-		return
+	if c.bell.Load() == nil {
+		c.reset()
 	}
-	c.reset()
 }
 
 // reset closes the connection; what was not yet sent is dropped.

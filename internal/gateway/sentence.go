@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"runtime"
 	"sync"
+	"time"
 
 	"github.com/postern-project/postern/internal/refusal"
 )
@@ -18,7 +18,9 @@ type sentence struct {
 const maxCutLines = 100
 
 // execute cuts every connection that was sentenced: first all fall silent,
-// then all are closed, then it is written down.
+// then clients of HTTP/2 are told, then all are ended for their clients, and
+// only then for whoever served them, since thousands that wake up are in the
+// way of the rest.
 func (g *Gateway) execute(all []sentence) {
 	alive := all[:0]
 	for _, s := range all {
@@ -26,7 +28,30 @@ func (g *Gateway) execute(all []sentence) {
 			alive = append(alive, s)
 		}
 	}
-	share(alive, func(s sentence) { s.c.sever() })
+	if len(alive) == 0 {
+		return
+	}
+	var plain, told []*conn
+	for _, s := range alive {
+		if s.c.bell.Load() != nil {
+			told = append(told, s.c)
+		} else {
+			plain = append(plain, s.c)
+		}
+	}
+	share(told, func(c *conn) { c.ring() })
+	rung := time.Now()
+	share(plain, (*conn).sever)
+	end := func() {
+		share(told, (*conn).sever)
+		share(told, (*conn).reset)
+	}
+	if left := farewell - time.Since(rung); left > 0 && len(told) > 0 {
+		time.AfterFunc(left, end)
+	} else {
+		end()
+	}
+	share(alive, func(s sentence) { s.c.settle() })
 	for i, s := range alive {
 		g.metrics.cuts.WithLabelValues(string(s.code)).Inc()
 		if i < maxCutLines {
@@ -40,10 +65,11 @@ func (g *Gateway) execute(all []sentence) {
 }
 
 // share calls f with everything in all, from several goroutines when there is
-// much of it, and waits.
+// much of it, and waits. The parts are small: a goroutine that takes long is
+// put behind all that it has woken.
 func share[T any](all []T, f func(T)) {
 	const worthwhile = 128
-	parts := min(runtime.GOMAXPROCS(0), len(all)/worthwhile+1)
+	parts := len(all)/worthwhile + 1
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() {
