@@ -20,6 +20,9 @@ const (
 	// CeremoniesFile keeps the transcripts of what was done with the root's
 	// key, beside that key.
 	CeremoniesFile = "root.ceremonies.txt"
+	// SnapshotFile spares the next start of a long ledger most of its reading.
+	// It can be removed at any time.
+	SnapshotFile = "roster.snapshot"
 )
 
 // The issuers that every authority begins with.

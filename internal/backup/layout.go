@@ -46,6 +46,7 @@ var layout = []struct {
 	{exactly(`public(/` + word + `){1,6}`), Secret}, // the account with a public authority, and its certificates
 	{exactly(`postern\.db`), Recorded},
 	{exactly(`postern\.db-(wal|shm|journal)`), Recorded},
+	{exactly(`roster\.snapshot`), Left},                    // made again from the ledger
 	{exactly(`postern\.db\.backup-v[0-9]+(\.tmp)?`), Left}, // copies from before an upgrade
 	{exactly(`refusals\.jsonl(\.1)?`), Left},               // days old, and no trust comes of it
 	{exactly(`secrets/` + word + `\.txt`), Left},           // to be read once and removed

@@ -10,6 +10,7 @@ import (
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/follow"
+	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/roster"
 	"github.com/postern-project/postern/internal/store"
@@ -22,6 +23,7 @@ type House struct {
 	Lock      *api.Lock
 	Store     *store.Store
 	Roster    *roster.Roster
+	Snapshots *follow.Snapshots
 	Witness   *follow.Witness
 	Authority *authority.Service
 }
@@ -79,7 +81,11 @@ func (h *House) openStore(ctx context.Context, o HouseOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := follow.Load(ctx, h.Store, nil, h.Roster); err != nil {
+	h.Snapshots = follow.NewSnapshots(h.path(authority.SnapshotFile), h.Roster,
+		func(d identity.TrustDomain, epoch uint64) (*ledger.Signer, error) {
+			return authority.LedgerSigner(h.Dir, d)(epoch)
+		}, o.Log)
+	if err := h.Snapshots.Load(ctx, h.Store); err != nil {
 		return err
 	}
 	if err := authority.SettleLedgerKey(h.Dir, h.Roster.Anchors().LedgerKey); err != nil {
@@ -130,6 +136,7 @@ func (h *House) committed(log *slog.Logger, first uint64, entries []ledger.Entry
 		return
 	}
 	h.Witness.Record(head)
+	h.Snapshots.Follow(head)
 }
 
 // path returns where a file of the data folder is.
@@ -138,6 +145,9 @@ func (h *House) path(name string) string { return filepath.Join(h.Dir, name) }
 // Close lets the folder go.
 func (h *House) Close() error {
 	var errs []error
+	if h.Snapshots != nil {
+		h.Snapshots.Close()
+	}
 	if h.Store != nil {
 		errs = append(errs, h.Store.Close())
 	}

@@ -43,7 +43,16 @@ func load(ctx context.Context, s *store.Store, pub ed25519.PublicKey, r *roster.
 	if head.Size == 0 {
 		return fmt.Errorf("%s holds no entries: make a ledger with 'postern init'", s.Path())
 	}
-	l := loader{ctx: ctx, store: s, size: head.Size, open: map[ledger.Hash]ledger.InviteCreated{}}
+	l := loader{ctx: ctx, store: s, size: head.Size}
+	if err := l.prove(head, pub); err != nil {
+		return err
+	}
+	return l.finish(r)
+}
+
+// prove makes sure that the entries surveyed are those that the head was signed
+// for.
+func (l *loader) prove(head store.Head, pub ed25519.PublicKey) error {
 	root, err := l.survey()
 	if err != nil {
 		return l.diagnose(err)
@@ -55,26 +64,40 @@ func load(ctx context.Context, s *store.Store, pub ed25519.PublicKey, r *roster.
 	if root != signed.Root {
 		return l.diagnose(nil)
 	}
-	if err := l.apply(r); err != nil {
-		return err
-	}
-	s.Vouch(l.open, l.anchors)
 	return nil
 }
 
-// signed returns the checkpoint that the store's head holds, after checking
-// its signature, by the key in use after the last entry, and the columns beside
-// it. Whoever holds only a key that was replaced can sign no head.
+// finish gives r what was proved.
+func (l *loader) finish(r *roster.Roster) error {
+	if err := l.apply(r); err != nil {
+		return err
+	}
+	l.store.Vouch(r.OpenInvites(), l.anchors)
+	return nil
+}
+
+// signed is open for a head that has no excuse.
 func (l *loader) signed(head store.Head, pub ed25519.PublicKey) (ledger.Checkpoint, error) {
 	if pub != nil && !pub.Equal(l.anchors.LedgerKey) {
 		return ledger.Checkpoint{}, fmt.Errorf("ledger.key is not the key that the entries of %s name: put back the one that belongs to it", l.store.Path())
 	}
+	signed, err := l.open(head)
+	if err != nil {
+		return ledger.Checkpoint{}, l.diagnose(err)
+	}
+	return signed, nil
+}
+
+// open returns the checkpoint that the store's head holds, after checking its
+// signature, by the key in use after the last entry, and the columns beside it.
+// Whoever holds only a key that was replaced can sign no head.
+func (l *loader) open(head store.Head) (ledger.Checkpoint, error) {
 	signed, err := ledger.OpenCheckpoint(head.Note, ledger.Origin(l.anchors.Domain, head.Epoch), l.anchors.LedgerKey)
 	if err == nil && (signed.Size != head.Size || signed.Root != head.Root) {
 		err = errors.New("size and root are not those of the signed checkpoint")
 	}
 	if err != nil {
-		return ledger.Checkpoint{}, l.diagnose(fmt.Errorf("ledger_head: %w", err))
+		return ledger.Checkpoint{}, fmt.Errorf("ledger_head: %w", err)
 	}
 	return signed, nil
 }
@@ -102,21 +125,22 @@ func damaged(s *store.Store, err error) error {
 
 // A loader reads the ledger twice: once to know that it is whole, and once to
 // apply it. The seals of the first reading, one for each chunk, make sure that
-// the second one reads the same.
+// the second one reads the same. It may begin behind a snapshot.
 type loader struct {
 	ctx   context.Context
 	store *store.Store
+	from  uint64 // the first entry to read
 	size  uint64
+	tree  ledger.Builder // of the entries before from, and then of all
 	seals []ledger.Hash
 	// anchors are what the entries surveyed so far come to.
 	anchors ledger.Anchors
-	open    map[ledger.Hash]ledger.InviteCreated
 }
 
-// records calls f for every entry below the head.
+// records calls f for every entry to read below the head.
 func (l *loader) records(f func(store.Record, ledger.Hash) error) error {
-	var next uint64
-	for record, err := range l.store.Records(l.ctx, 0) {
+	next := l.from
+	for record, err := range l.store.Records(l.ctx, l.from) {
 		if err != nil {
 			return err
 		}
@@ -136,22 +160,21 @@ func (l *loader) records(f func(store.Record, ledger.Hash) error) error {
 
 // survey returns the root over all entries and leaves a seal for each chunk.
 func (l *loader) survey() (ledger.Hash, error) {
-	var tree ledger.Builder
 	seal := sha256.New()
 	err := l.records(func(record store.Record, leaf ledger.Hash) error {
-		tree.Add(leaf)
+		l.tree.Add(leaf)
 		seal.Write(leaf[:])
 		next, err := l.anchors.AfterRecord(record.Data)
 		if err != nil {
 			return fmt.Errorf("ledger entry %d: %w", record.Seq, err)
 		}
 		l.anchors = next
-		if tree.Size()%chunk == 0 || tree.Size() == l.size {
+		if (l.tree.Size()-l.from)%chunk == 0 || l.tree.Size() == l.size {
 			l.seals = append(l.seals, closing(seal))
 		}
 		return nil
 	})
-	return tree.Root(), err
+	return l.tree.Root(), err
 }
 
 func closing(h hash.Hash) (sum ledger.Hash) {
@@ -163,7 +186,7 @@ func closing(h hash.Hash) (sum ledger.Hash) {
 // apply gives r the entries, chunk by chunk, each only when its seal fits.
 func (l *loader) apply(r *roster.Roster) error {
 	seal, seals := sha256.New(), l.seals
-	batch := make([]ledger.Entry, 0, min(chunk, l.size))
+	batch := make([]ledger.Entry, 0, min(chunk, l.size-l.from))
 	return l.records(func(record store.Record, leaf ledger.Hash) error {
 		e, err := ledger.Unmarshal(record.Data)
 		if err != nil {
@@ -179,9 +202,6 @@ func (l *loader) apply(r *roster.Roster) error {
 		}
 		if err := r.Apply(record.Seq+1-uint64(len(batch)), batch); err != nil {
 			return err
-		}
-		for _, e := range batch {
-			store.FollowInvites(l.open, e.Body)
 		}
 		batch, seals = batch[:0], seals[1:]
 		return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -176,24 +177,37 @@ func (w *Witness) Close() error {
 // replace puts a file in place at once, so that a reader or a crash finds the
 // old one or the new one.
 func replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("witness: %w: make the folder writable or set POSTERN_STATE_DIR", err)
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("witness: %w: make the folder writable or set POSTERN_STATE_DIR", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = replaceWith(path, f, func(w io.Writer) error {
+			_, err := w.Write(data)
+			return err
+		})
 	}
 	if err != nil {
-		return fmt.Errorf("witness: %w", err)
+		return fmt.Errorf("witness: %w: make the folder writable or set POSTERN_STATE_DIR", err)
 	}
-	return syncFolder(dir)
+	return nil
+}
+
+// replaceWith puts what write writes into f in place. f, a new file in the same
+// folder, is closed, and removed unless it is in place.
+func replaceWith(path string, f *os.File, write func(io.Writer) error) error {
+	defer os.Remove(f.Name())
+	err := write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }
 
 func syncFolder(dir string) error {

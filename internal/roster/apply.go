@@ -20,6 +20,9 @@ func (r *Roster) Apply(first uint64, entries []ledger.Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p, err := r.plan(first, entries)
+	if r.condemned {
+		err = ErrCondemned
+	}
 	if err != nil {
 		if r.ready.Swap(false) {
 			r.watchers.tell(Change{Trust: true})
@@ -36,6 +39,17 @@ func (r *Roster) Apply(first uint64, entries []ledger.Entry) error {
 	return nil
 }
 
+// Condemn makes the roster stale for good: what it was made of turned out to be
+// damaged.
+func (r *Roster) Condemn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.condemned = true
+	if r.ready.Swap(false) {
+		r.watchers.tell(Change{Trust: true})
+	}
+}
+
 // A plan is a batch that was found to be in order, so that carrying it out
 // cannot fail.
 type plan struct {
@@ -43,6 +57,8 @@ type plan struct {
 	trust  *trust // what it will be
 	fresh  map[number]ledger.Hash
 	void   map[number]bool // of fresh: issued by an issuer that was distrusted before
+	// history are the entries that changed trust.
+	history []numbered
 }
 
 // A number is what the ledger gives out once.
@@ -76,27 +92,15 @@ var errIncomplete = errors.New("it names nothing")
 
 // accept checks one entry against everything before it.
 func (p *plan) accept(seq uint64, e ledger.Entry) error {
-	if _, genesis := e.Body.(ledger.Genesis); genesis != (seq == 0) {
-		return errors.New("a ledger begins with a genesis entry and has only one")
+	if known, err := p.governs(seq, e); known || err != nil {
+		return err
 	}
 	complete := true
 	switch b := e.Body.(type) {
-	case ledger.Genesis, ledger.RootAdded, ledger.RootRetired, ledger.LedgerKeyChanged, ledger.RootListSigned, ledger.CeremonyRecorded:
-		return p.anchored(b)
-	case ledger.IssuerAdded:
-		return p.issuerAdded(seq, b)
-	case ledger.IssuerDistrusted:
-		return p.issuerDistrusted(e.At, b)
-	case ledger.IssuerActivated:
-		return p.issuerActivated(b)
-	case ledger.IssuerRetired:
-		return p.issuerRetired(b)
 	case ledger.CertificateIssued:
 		return p.issued(b)
 	case ledger.CertificatesRevoked:
 		return p.revoked(b)
-	case ledger.EpochOpened:
-		return p.epochOpened(e, b)
 	case ledger.IdentitySuspended:
 		complete = !b.Name.IsZero()
 	case ledger.IdentityReinstated:
@@ -116,6 +120,32 @@ func (p *plan) accept(seq uint64, e ledger.Entry) error {
 		return errIncomplete
 	}
 	return nil
+}
+
+// governs takes in an entry that changes trust, the only kind of entry that may
+// do so, and keeps it for snapshots. known is false for every other entry.
+func (p *plan) governs(seq uint64, e ledger.Entry) (known bool, err error) {
+	if _, genesis := e.Body.(ledger.Genesis); genesis != (seq == 0) {
+		return false, errors.New("a ledger begins with a genesis entry and has only one")
+	}
+	switch b := e.Body.(type) {
+	case ledger.Genesis, ledger.RootAdded, ledger.RootRetired, ledger.LedgerKeyChanged, ledger.RootListSigned, ledger.CeremonyRecorded:
+		err = p.anchored(b)
+	case ledger.IssuerAdded:
+		err = p.issuerAdded(seq, b)
+	case ledger.IssuerDistrusted:
+		err = p.issuerDistrusted(e.At, b)
+	case ledger.IssuerActivated:
+		err = p.issuerActivated(b)
+	case ledger.IssuerRetired:
+		err = p.issuerRetired(b)
+	case ledger.EpochOpened:
+		err = p.epochOpened(e, b)
+	default:
+		return false, nil
+	}
+	p.history = append(p.history, numbered{seq, e})
+	return true, err
 }
 
 func (p *plan) issued(b ledger.CertificateIssued) error {

@@ -13,7 +13,9 @@ import (
 func (r *Roster) commit(p *plan, entries []ledger.Entry) Change {
 	change := Change{Trust: p.trust.generation != r.trust.Load().generation}
 	r.trust.Store(p.trust)
+	r.history = append(r.history, p.history...)
 	for _, e := range entries {
+		ledger.FollowInvites(r.invites, e.Body)
 		switch b := e.Body.(type) {
 		case ledger.IssuerDistrusted:
 			change.Issuers = append(change.Issuers, b.Issuer)
@@ -76,11 +78,16 @@ func (r *Roster) revoke(p *plan, ref ledger.Ref, m mark, at time.Time) {
 // withdraw revokes the whole name as the ledger has it. The entry lists the
 // certificates too, but that list was read from a view.
 func (r *Roster) withdraw(n identity.Name, m mark) {
-	r.names.nodes.at(r.names.enter(n)).withdraw(r.certificates.count(), m)
+	i := r.names.enter(n)
+	r.withdrawn[i] = r.names.nodes.at(i).withdraw(r.certificates.count(), m)
 }
 
 func (r *Roster) suspend(n identity.Name, is bool) {
-	r.names.nodes.at(r.names.enter(n)).suspended.Store(is)
+	i := r.names.enter(n)
+	r.names.nodes.at(i).suspended.Store(is)
+	if delete(r.suspended, i); is {
+		r.suspended[i] = struct{}{}
+	}
 }
 
 func (r *Roster) join(n identity.Name, g identity.Group) {

@@ -28,7 +28,11 @@ type node struct {
 
 // withdraw revokes every certificate of the name, and of all below it, that
 // was recorded before item next.
-func (n *node) withdraw(next uint32, m mark) { n.withdrawn.Store(uint64(next)<<32 | uint64(m)) }
+func (n *node) withdraw(next uint32, m mark) uint64 {
+	w := uint64(next)<<32 | uint64(m)
+	n.withdrawn.Store(w)
+	return w
+}
 
 func (n *node) allGroups() []identity.Group {
 	if g := n.groups.Load(); g != nil {

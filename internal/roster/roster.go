@@ -7,6 +7,7 @@ package roster
 import (
 	"crypto/x509"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,9 @@ import (
 // ErrGap is the error of Apply for entries that do not follow the last one
 // applied. Whoever gets it asks the source for everything after Size.
 var ErrGap = errors.New("ledger entries out of order")
+
+// ErrCondemned is the error of Apply after Condemn.
+var ErrCondemned = errors.New("the ledger behind this roster is damaged")
 
 // A Roster knows what the ledger's entries add up to. It is safe for
 // concurrent use; Check and the other questions never wait for Apply. A
@@ -34,10 +38,15 @@ type Roster struct {
 	accounts     accounts
 	published    published
 
-	mu       sync.Mutex // held by Apply; guards the writers' side of the above and groups
-	members  map[uint32][]identity.Group
-	groups   sync.Map // identity.Group -> struct{}: all that the ledger has named
-	watchers watchers
+	mu        sync.Mutex                  // held by Apply; guards the writers' side of the above and what follows
+	members   map[uint32][]identity.Group // slices are replaced, never changed
+	suspended map[uint32]struct{}         // names
+	withdrawn map[uint32]uint64           // names, with what their nodes say
+	invites   map[ledger.Hash]ledger.InviteCreated
+	history   []numbered // the entries that changed trust
+	condemned bool
+	groups    sync.Map // identity.Group -> struct{}: all that the ledger has named
+	watchers  watchers
 }
 
 // An Issuer is an intermediate that the root has signed.
@@ -79,7 +88,10 @@ type span struct{ from, to time.Time }
 // New returns a roster that lets nobody in until Apply has given it the ledger
 // from entry 0.
 func New() *Roster {
-	r := &Roster{members: make(map[uint32][]identity.Group)}
+	r := &Roster{
+		members: make(map[uint32][]identity.Group), suspended: make(map[uint32]struct{}),
+		withdrawn: make(map[uint32]uint64), invites: make(map[ledger.Hash]ledger.InviteCreated),
+	}
 	r.trust.Store(&trust{})
 	r.certificates.init()
 	r.names.init()
@@ -101,6 +113,14 @@ func (r *Roster) Root() *x509.Certificate { return r.trust.Load().anchors.Newest
 
 // Anchors returns the roots, and the key of the ledger's checkpoints.
 func (r *Roster) Anchors() ledger.Anchors { return r.trust.Load().anchors }
+
+// OpenInvites returns the invites that may be used, as far as the ledger says:
+// their ends are not heeded.
+func (r *Roster) OpenInvites() map[ledger.Hash]ledger.InviteCreated {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.invites)
+}
 
 // Issuers returns every issuer in the order in which they were added,
 // distrusted ones included.

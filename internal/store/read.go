@@ -116,6 +116,22 @@ func (r reader) RootAt(ctx context.Context, size uint64) (ledger.Hash, error) {
 	return ledger.TreeHash(size, r.nodes(ctx))
 }
 
+// TreeAt returns the tree of the first size entries, to be added to, from the
+// stored nodes. Its root is the caller's to compare.
+func (r reader) TreeAt(ctx context.Context, size uint64) (ledger.Builder, error) {
+	tree, err := ledger.ResumeBuilder(size, r.nodes(ctx))
+	if err != nil {
+		return ledger.Builder{}, err
+	}
+	return *tree, nil
+}
+
+// Inclusion returns the proof that the tree of the first size entries holds
+// entry number index, from the stored nodes.
+func (r reader) Inclusion(ctx context.Context, index, size uint64) ([]ledger.Hash, error) {
+	return ledger.ProveInclusion(index, size, r.nodes(ctx))
+}
+
 // Identity returns what is known of a name, or ErrNotFound.
 func (r reader) Identity(ctx context.Context, n identity.Name) (IdentityRow, error) {
 	rows, err := collect(ctx, r.session, "SELECT name, created_at, suspended_at FROM identity WHERE name = $1", []any{n.String()}, scanIdentity)

@@ -41,23 +41,11 @@ func (v *vouched) follow(entries []ledger.Entry) {
 	defer v.mu.Unlock()
 	if v.open != nil {
 		for _, e := range entries {
-			FollowInvites(v.open, e.Body)
+			ledger.FollowInvites(v.open, e.Body)
 			if next, err := v.anchors.After(e.Body); err == nil { // judged before it was appended
 				v.anchors = next
 			}
 		}
-	}
-}
-
-// FollowInvites brings a set of open invites up to date with one entry.
-func FollowInvites(open map[ledger.Hash]ledger.InviteCreated, body ledger.Body) {
-	switch b := body.(type) {
-	case ledger.InviteCreated:
-		open[b.Code] = b
-	case ledger.InviteUsed:
-		delete(open, b.Code)
-	case ledger.InviteCancelled:
-		delete(open, b.Code)
 	}
 }
 
