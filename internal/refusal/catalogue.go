@@ -39,8 +39,8 @@ var catalogue = []Info{
 	{
 		Code: NoCertificate, Status: http.StatusForbidden, Title: "No certificate was shown",
 		Sentence:       "This site opens only for enrolled devices, and this device showed no certificate.",
-		VisitorRemedy:  "Ask the person who runs this site for an invitation. If this device has been enrolled already, its certificate may have ended or belong to another browser: close the browser completely and try again.",
-		OperatorRemedy: "Invite the device: 'postern invite NAME/DEVICE'. A browser sends nothing when its certificate has ended or does not come from one of this site's issuers.",
+		VisitorRemedy:  "Ask the person who runs this site for an invitation. If this device has been enrolled already, its certificate may have ended or belong to another browser; to be asked for one once more, choose Try again, or close the browser completely and open it again.",
+		OperatorRemedy: "Invite the device: 'postern invite NAME/DEVICE'. A browser sends nothing when its certificate has ended or does not come from one of this site's issuers, and goes on sending nothing once somebody has chosen none: the page's Try again makes it ask once more.",
 	},
 	{
 		Code: BadCertificate, Status: http.StatusForbidden, Title: "The certificate cannot be read",
