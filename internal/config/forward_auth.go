@@ -77,3 +77,29 @@ func (r *reader) forwardHostIsNoSite(c Config) {
 		r.fail(s.at, "give it a name of its own, such as auth."+c.ForwardAuth.Host, "host %s of forward_auth is something else already", c.ForwardAuth.Host)
 	}
 }
+
+// fitsElsewhere refuses what another server's question cannot answer: it tells
+// who asks, and its word about where from is not taken.
+func (r *reader) fitsElsewhere(p pair, s Site, what string) {
+	if !s.Elsewhere {
+		return
+	}
+	const hint = "the other server knows the client's address: let it ask"
+	check := func(at position, what string, l rule.List, p gateway.Policy) {
+		switch {
+		case l.UsesNetworks():
+			r.fail(at, hint, "%s names a network, and by forward_auth nobody is in one", what)
+		case p.When.Asks("client.networks"), p.When.Asks("client.address"):
+			r.fail(at, hint, "%s has a condition on the client's address, which forward_auth does not tell", what)
+		}
+		for _, limit := range p.Limits {
+			if limit.Per == gateway.PerAddress || limit.Concurrent > 0 {
+				r.fail(at, "count by identity or group, and by rate", "%s has a limit by address or of requests at once, and forward_auth tells neither", what)
+			}
+		}
+	}
+	check(p.at, what, s.List, s.Policy)
+	for _, route := range s.Routes {
+		check(route.at, "route "+route.Match.String()+" of "+what, route.List, route.Policy)
+	}
+}

@@ -32,3 +32,20 @@ func TestHTTP3IsSaidOfASite(t *testing.T) {
 		}
 	}
 }
+
+func TestASiteElsewhereCannotAskForAnAddress(t *testing.T) {
+	for name, c := range map[string]struct{ site, want string }{
+		"a network in allow":      {"allow: [\"network:lan\"]", "names a network"},
+		"a network in deny":       {"allow: [ben], deny: [\"network:lan\"]", "names a network"},
+		"a condition":             {"allow: [ben], when: 'client.address == \"10.0.0.1\"'", "condition on the client's address"},
+		"a limit by address":      {"allow: [ben], limits: [{per: address, rate: 1/s}]", "limit by address"},
+		"a limit of what is open": {"allow: [ben], limits: [{per: identity, concurrent: 2}]", "at once"},
+		"a route with a network":  {"allow: [ben], routes: [{match: /a, allow: [\"network:lan\"]}]", "route /a of site a.example names a network"},
+		"what can be asked":       {"allow: [ben], limits: [{per: identity, rate: 1/s}], when: request.hour > 3", ""},
+	} {
+		_, _, err := Parse("postern.yaml", []byte("forward_auth: {socket: /tmp/x.sock}\nnetworks: {lan: [10.0.0.0/8]}\nsites:\n  a.example: {elsewhere: true, "+c.site+"}\n"))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

@@ -78,6 +78,7 @@ func (r *reader) site(p pair) Site {
 	r.oneTarget(p, what)
 	r.fitsTCP(p, s, what)
 	r.fitsHTTP3(p, s, what)
+	r.fitsElsewhere(p, s, what)
 	r.fitsMode(p, s, what)
 	r.fitsUpstream(p, s, what)
 	return s

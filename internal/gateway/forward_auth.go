@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/postern-project/postern/internal/chain"
 	"github.com/postern-project/postern/internal/refusal"
@@ -60,7 +61,13 @@ func (g *Gateway) answerForward(w http.ResponseWriter, r *http.Request, h http.H
 	a := errand{method: q.method, path: q.path}
 	c.detail(&a, q.header, way)
 	v := g.judge(c, way, &a, now)
-	if v.code != "" && !way.spares(v.code) {
+	if v.code == "" {
+		v = g.judgeForwarded(v, way, now)
+	}
+	switch {
+	case way.spares(v.code):
+		g.wouldAnswerNo(q, c, v)
+	case v.code != "":
 		g.answerNo(w, r, q, c, v)
 		return
 	}
@@ -71,6 +78,46 @@ func (g *Gateway) answerForward(w http.ResponseWriter, r *http.Request, h http.H
 		out.Set(headerSerial, serial)
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// judgeForwarded asks, of somebody who may pass, what the door behind which the
+// request was made can not tell: a list that turns a network away, or a
+// condition on the address, lets nobody pass whose address is unknown. Rates are
+// counted by who asks; for whom they are in hand, and where from, is not known.
+func (g *Gateway) judgeForwarded(v verdict, w *way, now time.Time) verdict {
+	if w.When.Asks("client.networks") || w.When.Asks("client.address") {
+		return verdict{client: v.client, code: refusal.Condition, detail: "forward auth: the condition asks for the client's address, which another server's word does not tell"}
+	}
+	for _, t := range w.list.Deny {
+		if n, ok := t.Network(); ok {
+			return verdict{client: v.client, code: refusal.NotOnList, detail: "forward auth: deny names network:" + n.String() + ", and nobody knows whether the client is in it"}
+		}
+	}
+	if v.client.IsZero() {
+		return v
+	}
+	for _, l := range w.limiters {
+		if l.Count == 0 || l.Per == PerAddress {
+			continue
+		}
+		parties := g.partiesOf(v.client, l.Per)
+		if _, ok := l.take(parties, now); !ok {
+			return verdict{client: v.client, code: refusal.RateLimited, detail: fmt.Sprintf("forward auth: %s, for %s", l.Limit, parties[0])}
+		}
+		l.give(parties)
+	}
+	return v
+}
+
+// wouldAnswerNo writes down, in audit mode, what would have been refused.
+func (g *Gateway) wouldAnswerNo(q question, c *conn, v verdict) {
+	ref := refusal.NewReference()
+	g.metrics.wouldRefuse.WithLabelValues(string(v.code), q.host).Inc()
+	g.keep(Refused{Reference: ref, Time: g.now(), Code: v.code, Detail: v.detail, Site: q.host, Audit: true, Host: clip(q.host), Method: clip(q.method), Path: clip(q.path), Client: c.shown()})
+	id, serial := c.spokeFor()
+	g.tell(slog.LevelInfo, "request let pass", v.code, address(c), slog.String("site", q.host), slog.String("id", id), slog.String("serial", serial),
+		slog.String("via", "forward auth"), slog.String("method", clip(q.method)), slog.String("path", clip(q.path)),
+		slog.String("would_refuse", string(v.code)), slog.String("reference", ref.String()), slog.String("detail", clipTo(v.detail, maxDetail)))
 }
 
 // answerNo says no, and writes it down like every refusal.

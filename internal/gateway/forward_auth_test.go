@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-project/postern/internal/rule"
 )
@@ -145,4 +146,48 @@ func FuzzReadForwarded(f *testing.F) {
 			t.Errorf("%q: %v, %v", s, c, err)
 		}
 	})
+}
+
+// Each answer is judged anew: by the roster of this moment, and by the rates of
+// whoever asks. Where an address would decide, nobody passes.
+func TestForwardAuthDecidesEachTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lan, err := rule.ParseNetwork("lan")
+	must(t, err)
+	byAddress, err := rule.ParseCondition(`client.address != "1.2.3.4"`)
+	must(t, err)
+	deny, err := rule.Parse([]string{"ben"}, []string{"network:lan"})
+	must(t, err)
+	var log lines
+	h := w.openConfig(Options{Log: log.logger()}, Config{Networks: rule.Networks{{Name: lan, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")}}}, Sites: []Site{
+		{Host: "a.example.com", List: allow(t, "ben")},
+		{Host: "rate.example.com", List: allow(t, "ben"), Policy: Policy{Limits: []Limit{{Per: PerIdentity, Count: 2, Interval: time.Hour, Concurrent: 1}, {Per: PerAddress, Count: 1, Interval: time.Hour}}}},
+		{Host: "deny.example.com", List: deny},
+		{Host: "when.example.com", List: allow(t, "ben"), Policy: Policy{When: byAddress}},
+		{Host: "audit.example.com", List: allow(t, "nobody"), Policy: Policy{Audit: true}},
+	}})
+	ben := w.enrol("ben/laptop")
+	ask := func(host string) string {
+		got := h.askFor(map[string][]string{"X-Client-Cert": {url.PathEscape(pemOf(ben))}, "X-Forwarded-Host": {host}})
+		if got.Code == http.StatusOK {
+			return "yes"
+		}
+		return got.Header().Get("X-Postern-Code")
+	}
+	for i, c := range []struct{ host, want string }{
+		{"a.example.com", "yes"}, {"rate.example.com", "yes"}, {"rate.example.com", "yes"}, {"rate.example.com", "rate-limited"},
+		{"deny.example.com", "not-on-list"}, {"when.example.com", "condition"}, {"audit.example.com", "yes"},
+	} {
+		if got := ask(c.host); got != c.want {
+			t.Errorf("%d, %s: %s, want %s", i, c.host, got, c.want)
+		}
+	}
+	if !strings.Contains(log.String(), "would_refuse=not-on-list") || h.count("postern_would_refuse_total", "site", "audit.example.com") != 1 {
+		t.Errorf("what would be refused is not told:\n%s", log.String())
+	}
+	w.revoke(ben)
+	if got := ask("a.example.com"); got != "revoked" {
+		t.Errorf("revoked: %s", got)
+	}
 }

@@ -178,9 +178,15 @@ func (x *exchange) parties(per Party) []party {
 	if x.client.IsZero() || per == PerAddress {
 		return []party{{address: household(x.conn.client())}}
 	}
-	groups := x.g.roster.Groups(x.client.Name)
+	return x.g.partiesOf(x.client, per)
+}
+
+// partiesOf returns whom a request of somebody enrolled counts for, by identity
+// or by group.
+func (g *Gateway) partiesOf(c Client, per Party) []party {
+	groups := g.roster.Groups(c.Name)
 	if per == PerIdentity || len(groups) == 0 {
-		return []party{{name: x.client.Name}}
+		return []party{{name: c.Name}}
 	}
 	all := make([]party, len(groups))
 	for i, g := range groups {
