@@ -92,6 +92,9 @@ func (a *app) check(ctx context.Context, file string) error {
 		unchecked, err = a.checkGroups(ctx, conf)
 		warnings = append(warnings, unchecked...)
 	}
+	if err == nil {
+		err = conf.CheckCertificates()
+	}
 	wrong := config.Errors(err)
 	if err != nil && len(wrong) == 0 {
 		return err

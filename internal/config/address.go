@@ -93,6 +93,9 @@ func ParseHost(s string) (string, error) {
 	if ip, err := netip.ParseAddr(s); err == nil {
 		return ip.String(), nil
 	}
+	if strings.Contains(s, "://") {
+		return "", fmt.Errorf("host %q: a host name alone is wanted, without https:// and path", s)
+	}
 	if name, _, ok := strings.Cut(s, ":"); ok {
 		return "", fmt.Errorf("host %q has a port: write %q, the port belongs to listen", s, name)
 	}
@@ -146,4 +149,10 @@ func parseName(s string) (string, error) {
 		return ip.String(), nil
 	}
 	return ascii, nil
+}
+
+// isLoopback reports whether host names this machine for this machine only.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

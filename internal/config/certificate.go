@@ -1,7 +1,10 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -35,6 +38,35 @@ func (r *reader) serverCertificate(n ast.Node, c *ServerCertificate) {
 			return fmt.Errorf("%q is no certificate: write postern (the default), public, or {cert: FILE, key: FILE}", v)
 		})(n)
 	}
+}
+
+// fitsCertificate refuses a certificate that the host can never get.
+func (r *reader) fitsCertificate(at position, host string, c ServerCertificate) {
+	if c.Public && (net.ParseIP(host) != nil || !strings.Contains(host, ".")) {
+		r.fail(at, "write certificate: postern, or use a name that is in public DNS", "no public authority certifies %s", host)
+	}
+}
+
+// CheckCertificates returns an error with the place of every site whose
+// certificate files do not fit each other, or the site. Files may change while
+// they are in use, so this is no part of reading the configuration.
+func (c Config) CheckCertificates() error {
+	var all problems
+	for _, s := range c.Sites {
+		if s.Certificate.Cert == "" {
+			continue
+		}
+		pair, err := tls.LoadX509KeyPair(s.Certificate.Cert, s.Certificate.Key)
+		if err != nil {
+			all.add(c.File, c.lines, s.at, fmt.Sprintf("certificate: %s with %s: %s", s.Certificate.Cert, s.Certificate.Key, strings.TrimPrefix(err.Error(), "tls: ")),
+				"the first certificate in cert, in PEM, has to be of the key in key")
+			continue
+		}
+		if err := pair.Leaf.VerifyHostname(s.Host); err != nil {
+			all.add(c.File, c.lines, s.at, fmt.Sprintf("certificate: %s is not for %s", s.Certificate.Cert, s.Host), strings.TrimPrefix(err.Error(), "x509: "))
+		}
+	}
+	return all.err()
 }
 
 // Certificate returns where the certificate of a host comes from, a site's or

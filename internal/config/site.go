@@ -27,6 +27,7 @@ func (r *reader) sites(n ast.Node) []Site {
 		seen[host] = p
 		s := r.site(p)
 		s.Host, s.at, s.order = host, p.at, len(all)
+		r.fitsCertificate(p.at, host, s.Certificate)
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b Site) int { return compareHost(a, b.Host) })
@@ -75,7 +76,9 @@ func (r *reader) site(p pair) Site {
 	}
 	r.partnersExist(s, what)
 	r.fitsHandshake(p, s, what)
-	r.oneTarget(p, what)
+	if !r.oneTarget(p, what) {
+		return s // the rest depends on which one is meant
+	}
 	r.fitsTCP(p, s, what)
 	r.fitsHTTP3(p, s, what)
 	r.fitsElsewhere(p, s, what)
@@ -84,14 +87,15 @@ func (r *reader) site(p pair) Site {
 	return s
 }
 
-// oneTarget sees to it that a site says what stands behind it, once.
-func (r *reader) oneTarget(p pair, what string) {
+// oneTarget sees to it that a site says what stands behind it, once, and
+// reports whether it does.
+func (r *reader) oneTarget(p pair, what string) bool {
 	var targets []string
 	if _, null := p.value.(*ast.NullNode); !null && p.value != nil {
 		switch p.value.(type) {
 		case *ast.MappingNode, *ast.MappingValueNode:
 		default:
-			return // section has complained
+			return false // section has complained
 		}
 		for _, q := range r.pairs(p.value, what) {
 			if q.key == "static" || q.key == "proxy" || q.key == "tcp" || q.key == "elsewhere" {
@@ -103,11 +107,13 @@ func (r *reader) oneTarget(p pair, what string) {
 	case 0:
 		r.fail(p.at, "say static: FOLDER, proxy: http://HOST:PORT or tcp: HOST:PORT", "%s has nothing behind it", what)
 	case 1:
+		return true
 	default:
 		if targets[0] != targets[1] { // else section has complained
 			r.fail(p.at, "drop one of the two", "%s has both %s and %s", what, targets[0], targets[1])
 		}
 	}
+	return false
 }
 
 func (r *reader) terms(n ast.Node, what string, m mentions) []rule.Term {

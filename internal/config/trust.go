@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,6 +21,12 @@ import (
 // trust reads the foreign authorities of a site, by the names under which
 // lists speak of them.
 func (r *reader) trust(n ast.Node, s *Site, what string) {
+	if file, ok := n.(*ast.StringNode); ok {
+		name := strings.TrimSuffix(filepath.Base(file.Value), filepath.Ext(file.Value))
+		r.fail(at(n), fmt.Sprintf("write trust: {%s: {ca: %s, members: [{dns: api.partner.example}]}}, and foreign:%[1]s in allow", name, file.Value),
+			"trust: a file alone would mean everybody whom its authority certifies: say who is meant")
+		return
+	}
 	for _, p := range r.pairs(n, "trust") {
 		name, err := rule.ParsePartner(p.key)
 		switch {

@@ -181,6 +181,7 @@ func (l *listener) shut(limit time.Duration) {
 	l.server.Shutdown(grace)
 	l.awaitDesks(grace)
 	l.server.Close()
+	l.awaitParked(grace)
 	for _, c := range l.g.index.of(l) {
 		c.cut(errClosing)
 	}
@@ -192,6 +193,14 @@ func (l *listener) awaitDesks(ctx context.Context) {
 	const poll = 2 * time.Millisecond
 	for l.attending.Load() > 0 && ctx.Err() == nil {
 		time.Sleep(poll)
+	}
+}
+
+// awaitParked waits until connections that were parked have taken their leave.
+func (l *listener) awaitParked(grace context.Context) {
+	parked := func(c *conn) bool { return c.parked.Load() }
+	for grace.Err() == nil && slices.ContainsFunc(l.g.index.of(l), parked) {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -167,15 +167,23 @@ func (g *Gateway) ServeHTTP3(ctx context.Context, pc net.PacketConn) error {
 	return nil
 }
 
-// leave lets requests end for a while, and then ends whatever is left.
+// delivery is how long an answer may take to reach its client once it is written:
+// nobody tells when it has.
+const delivery = 500 * time.Millisecond
+
+// leave lets requests end for a while, and then ends whatever is left. Clients
+// that are told, and have no request left, end their connections by themselves.
 func (l *listener) leave(grace time.Duration) {
 	for _, c := range l.g.index.of(l) {
 		c.wire().leave(grace)
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(grace); time.Now().Before(end) && l.requests() > 0; {
-		<-tick.C
+	begin, busy := time.Now(), time.Now()
+	for now := begin; len(l.g.index.of(l)) > 0 && now.Sub(begin) < grace && now.Sub(busy) < delivery; now = <-tick.C {
+		if l.requests() > 0 {
+			busy = now
+		}
 	}
 	for _, c := range l.g.index.of(l) {
 		c.cut(errClosing)
