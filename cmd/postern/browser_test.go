@@ -23,6 +23,8 @@ type browser struct {
 	home string
 	// pretend is the device that the browser says it is; nil for a computer.
 	pretend chromedp.Device
+	// options are added to those that every browser is started with.
+	options []chromedp.ExecAllocatorOption
 	ctx     context.Context
 }
 
@@ -66,6 +68,7 @@ func (b *browser) start() {
 		chromedp.Flag("host-resolver-rules", "MAP *.postern.test 127.0.0.1"),
 		chromedp.WindowSize(1000, 800),
 	)
+	options = append(options, b.options...)
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	b.t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(alloc)

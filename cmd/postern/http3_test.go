@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 )
@@ -147,4 +150,54 @@ func TestHTTP3OutlivesAnUpgrade(t *testing.T) {
 	syscall.Kill(second, syscall.SIGUSR2)
 	d.await(first, second)
 	answers()
+}
+
+// Chromium speaks HTTP/3 with us where nobody is asked for a certificate. Where
+// it is, it tries and breaks off, and shows the page over TCP each time.
+func TestChromiumAndHTTP3(t *testing.T) {
+	t.Parallel()
+	d := configured(t, "")
+	folder := site(t, "hello")
+	d.configure("sites: {localhost: {static: .}, h3.postern.test: {static: " + folder + ", allow: [ben], http3: experimental}, " +
+		"open.postern.test: {static: " + folder + ", allow: [strangers], mode: off, http3: experimental}}\n")
+	d.open()
+	dir := d.enrol("ben/laptop", "--p12")
+	password, err := os.ReadFile(filepath.Join(dir, "identity.p12.password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBrowser(t, d)
+	b.nss("pk12util", "-i", filepath.Join(dir, "identity.p12"), "-W", strings.TrimSpace(string(password)))
+	b.options = []chromedp.ExecAllocatorOption{
+		chromedp.Flag("enable-quic", true),
+		chromedp.Flag("origin-to-force-quic-on", "open.postern.test:"+d.port()),
+		// It uses QUIC with a private root only if it is told to.
+		chromedp.Flag("ignore-certificate-errors-spki-list", d.pin("h3.postern.test")+","+d.pin("open.postern.test")),
+	}
+	b.start()
+	for i := range 5 {
+		if i%2 == 1 { // its connections end, so that the next visit chooses anew
+			d.run("suspend", "ben/laptop")
+			d.run("reinstate", "ben/laptop")
+		}
+		if _, text := b.visit("https://h3.postern.test:" + d.port() + "/"); !strings.Contains(text, "hello") {
+			t.Fatalf("visit %d shows %s\n%s", i, text, d.output)
+		}
+	}
+	if _, text := b.visit("https://open.postern.test:" + d.port() + "/"); !strings.Contains(text, "hello") {
+		t.Fatalf("over HTTP/3 it shows %s\n%s", text, d.output)
+	}
+	d.says("site=open.postern.test protocol=h3")
+}
+
+// pin returns the hash of the key that a site shows, as browsers write it.
+func (d *door) pin(host string) string {
+	d.t.Helper()
+	conn, err := tls.Dial("tcp", d.addr, d.tls("", host))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer conn.Close()
+	sum := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
