@@ -116,6 +116,13 @@ func connIn(hello *tls.ClientHelloInfo) *conn {
 	return connOf(hello.Context())
 }
 
+// Every stream of a connection may hold half a header, before anybody knows whose
+// it is: together no more than the 1 MiB that a connection of HTTP/2 may hold.
+const (
+	maxStreamsHTTP3 = 64
+	maxHeaderHTTP3  = 16 << 10 // bytes
+)
+
 // errMoved is why a connection is cut that comes from another address now.
 var errMoved = &cutError{"it moved to another address"}
 
@@ -138,7 +145,7 @@ func (g *Gateway) ServeHTTP3(ctx context.Context, pc net.PacketConn) error {
 	}, &quic.Config{
 		HandshakeIdleTimeout:           g.limits.Handshake / 2, // and twice that for all of it
 		MaxIdleTimeout:                 g.limits.Idle,
-		MaxIncomingStreams:             int64(g.limits.Streams),
+		MaxIncomingStreams:             int64(min(g.limits.Streams, maxStreamsHTTP3)),
 		MaxIncomingUniStreams:          8, // three are for HTTP/3
 		InitialStreamReceiveWindow:     64 << 10,
 		MaxStreamReceiveWindow:         256 << 10,
@@ -332,7 +339,7 @@ func (l *listener) greetQUIC(q *quic.Conn) {
 // alone.
 func (l *listener) serverHTTP3(c *conn) *http3.Server {
 	return &http3.Server{
-		MaxHeaderBytes: l.g.limits.HeaderBytes,
+		MaxHeaderBytes: min(l.g.limits.HeaderBytes, maxHeaderHTTP3),
 		IdleTimeout:    l.g.limits.Idle,
 		ConnContext:    func(ctx context.Context, _ *quic.Conn) context.Context { return c.attach(ctx) },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,10 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/partner"
 	"github.com/postern-project/postern/internal/refusal"
+	"github.com/postern-project/postern/internal/rule"
 )
 
 // overQUIC serves HTTP/3 at h too, and returns where, and what ends that.
@@ -258,6 +261,7 @@ func TestRequestsOverHTTP3AreLookedAt(t *testing.T) {
 		"dot segments":       {"GET", "/a/%2e%2e/b", 400},
 		"an empty segment":   {"GET", "/a//b", 400},
 		"TRACE":              {"TRACE", "/", 405},
+		"CONNECT":            {"CONNECT", "/", 405},
 		"a reserved path":    {"GET", "/.postern/health", 200},
 		"a path that is one": {"GET", "/a/b", 200},
 	} {
@@ -271,7 +275,7 @@ func TestRequestsOverHTTP3AreLookedAt(t *testing.T) {
 	if resp, body := k.ask(http.MethodGet, "https://a.example.com/", "", io.MultiReader(strings.NewReader("a body")), "Content-Length", ""); resp == nil || !strings.Contains(body, `-1 bytes "a body"`) {
 		t.Errorf("a body of a GET: %s", body)
 	}
-	if resp, body := k.ask(http.MethodGet, "https://a.example.com/", "", nil, "X-Long", strings.Repeat("x", 100<<10)); resp != nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+	if resp, body := k.ask(http.MethodGet, "https://a.example.com/", "", nil, "X-Long", strings.Repeat("x", 20<<10)); resp != nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a header of 100 KiB: %s %s", resp.Status, body)
 	}
 }
@@ -517,4 +521,37 @@ func TestTheEndOfHTTP3(t *testing.T) {
 		t.Errorf("%v %s", resp, body)
 	}
 	<-stopped
+}
+
+// A foreign authority that a site trusts no more opens nothing, neither to the
+// connection that came by it nor to a new one with what the client has kept.
+func TestARemovedAuthorityOverHTTP3(t *testing.T) {
+	w := newWorld(t)
+	acme, err := rule.ParsePartner("acme")
+	must(t, err)
+	theirs := newIssuer(t, "partner", nil)
+	template := clientTemplate("ben")
+	template.DNSNames = []string{"api.partner.example"}
+	member := w.mint(theirs, template)
+	checker := partner.NewChecker(partner.Trust{Name: acme, Anchors: chain.Anchors{Roots: []*x509.Certificate{theirs.cert}}, Members: []partner.Member{{DNS: "api.partner.example"}}}, nil)
+	one := Site{Host: "a.example.com", HTTP3: true, List: allow(t, "foreign:acme"), Partners: []*partner.Checker{checker}, Handler: seen}
+	h := w.open(Options{}, one)
+	addr, _ := h.overQUIC()
+	config := w.clientTLS(member, "a.example.com")
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	k := mustCall(t, addr, config)
+	if resp, body := k.ask(http.MethodGet, "https://a.example.com/", "", nil); resp == nil || resp.StatusCode != 200 {
+		t.Fatalf("a member: %v %s", resp, body)
+	}
+	one.Partners = nil
+	must(t, h.Configure(Config{Sites: []Site{one}}))
+	select {
+	case <-k.conn.Context().Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the connection lives on")
+	}
+	k = mustCall(t, addr, config)
+	if resp, body := k.ask(http.MethodGet, "https://a.example.com/", "", nil); resp == nil || codeOf(body) != refusal.UnknownIssuer {
+		t.Errorf("with what it kept: %v %s", resp, body)
+	}
 }
