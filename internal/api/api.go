@@ -65,6 +65,28 @@ type Live interface {
 	Steps(context.Context, ledger.Hash) ([]invite.Step, error)
 	// Requests returns the keys that wait for a yes.
 	Requests(context.Context) ([]invite.Waiting, error)
+	// AccessRequests returns the requests for access that wait for an answer.
+	AccessRequests(context.Context) ([]invite.AccessRequest, error)
+	// GrantAccess answers one with an invitation that only its browser learns,
+	// and DenyAccess, by its words, with no. One that is not there, or was
+	// answered, is an authority.Error.
+	GrantAccess(context.Context, AccessGrant) (AccessGranted, error)
+	DenyAccess(ctx context.Context, words string) error
+}
+
+// An AccessGrant says yes to the request for access with these words.
+type AccessGrant struct {
+	Words   string         `json:"words"`
+	Name    identity.Name  `json:"name"`
+	Profile string         `json:"profile,omitempty"` // "" means device
+	Group   identity.Group `json:"group,omitzero"`
+}
+
+// An AccessGranted is the invitation that was made of it, without its code.
+type AccessGranted struct {
+	Name    identity.Name `json:"name"`
+	Profile string        `json:"profile"`
+	Expires time.Time     `json:"expires"`
 }
 
 // A Refused is the record of one refusal.

@@ -77,6 +77,20 @@ func (f *fake) Requests(context.Context) ([]invite.Waiting, error) {
 	return []invite.Waiting{{Invite: "00", PublicKey: []byte{1}, Since: noon}}, f.err
 }
 
+func (f *fake) AccessRequests(context.Context) ([]invite.AccessRequest, error) {
+	return []invite.AccessRequest{{Words: "a-b-c-d", Who: "Anna", Since: noon}}, f.err
+}
+
+func (f *fake) GrantAccess(_ context.Context, g AccessGrant) (AccessGranted, error) {
+	f.asked = g
+	return AccessGranted{Name: g.Name, Profile: "device", Expires: noon}, f.err
+}
+
+func (f *fake) DenyAccess(_ context.Context, words string) error {
+	f.asked = words
+	return f.err
+}
+
 var noon = time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func serial(s string) ledger.Serial        { v, _ := ledger.ParseSerial(s); return v }
@@ -139,6 +153,16 @@ func TestValuesSurviveTheWay(t *testing.T) {
 	}
 	if err := c.ChangeGroup(ctx, authority.GroupChange{Group: group("family"), Add: []identity.Name{name("ben")}}); err != nil {
 		t.Error(err)
+	}
+	grant := AccessGrant{Words: "a-b-c-d", Name: name("anna/phone"), Group: group("family")}
+	if made, err := c.GrantAccess(ctx, grant); err != nil || f.asked != grant || made.Name != grant.Name || !made.Expires.Equal(noon) {
+		t.Errorf("%+v, asked %+v, %v", made, f.asked, err)
+	}
+	if all, err := c.AccessRequests(ctx); err != nil || len(all) != 1 || all[0].Who != "Anna" {
+		t.Errorf("%+v %v", all, err)
+	}
+	if err := c.DenyAccess(ctx, "a-b-c-d"); err != nil || f.asked != "a-b-c-d" {
+		t.Errorf("asked %v, %v", f.asked, err)
 	}
 	ids, err := c.Identities(ctx)
 	if err != nil || len(ids) != 1 || ids[0].Name != name("ben") || ids[0].Groups[0] != group("family") {

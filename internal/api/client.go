@@ -158,6 +158,22 @@ func (c *Client) Requests(ctx context.Context) ([]invite.Waiting, error) {
 	return get[[]invite.Waiting](ctx, c, "/v1/requests")
 }
 
+// AccessRequests returns the requests for access that wait for an answer.
+func (c *Client) AccessRequests(ctx context.Context) ([]invite.AccessRequest, error) {
+	return get[[]invite.AccessRequest](ctx, c, "/v1/access")
+}
+
+// GrantAccess says yes to a request for access.
+func (c *Client) GrantAccess(ctx context.Context, g AccessGrant) (AccessGranted, error) {
+	return post[AccessGranted](ctx, c, "/v1/access/grant", g)
+}
+
+// DenyAccess says no to the request for access with these words.
+func (c *Client) DenyAccess(ctx context.Context, words string) error {
+	_, err := post[struct{}](ctx, c, "/v1/access/deny", words)
+	return err
+}
+
 // Revoke asks the server to withdraw certificates.
 func (c *Client) Revoke(ctx context.Context, q authority.RevokeRequest) (authority.Revocation, error) {
 	return post[authority.Revocation](ctx, c, "/v1/revoke", q)

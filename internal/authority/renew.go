@@ -10,12 +10,14 @@ import (
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
+	"github.com/postern-project/postern/internal/roster"
 	"github.com/postern-project/postern/internal/store"
 )
 
 // Renew certifies a new key for the holder of a certificate: same name, same
-// profile, same hosts. A certificate that was revoked, has expired, or whose
-// successor was revoked is not renewed, nor is one of a suspended name.
+// profile, same hosts. A certificate that was revoked, or whose successor was, is
+// not renewed, nor is one of a suspended name, nor one that has expired unless
+// the policy gives it time.
 //
 // What the old certificate says is taken from the roster and from the
 // certificate itself, whose hash is in the ledger: a changed row in a table
@@ -74,10 +76,21 @@ func (s *Service) renewable(c store.CertificateRow) error {
 		return fmt.Errorf("certificate %s is not renewed: the roster says %s", c.Serial, v.Code)
 	case v.Name != c.Name || v.Profile != c.Profile:
 		return fmt.Errorf("certificate %s is not renewed: its row is not what the ledger says: 'postern ledger verify' shows what is damaged", c.Serial)
+	case !s.now().Before(c.NotAfter) && s.lapsable(c):
+		return nil
 	case !s.now().Before(c.NotAfter):
 		return refuse(CodeExpired, inviteAnew, "certificate %s expired on %s and is not renewed", c.Serial, c.NotAfter.Format(time.DateOnly))
 	}
 	return nil
+}
+
+// lapsable reports whether a certificate that has ended may be renewed still:
+// for a while, if the policy says so, and unless its issuer is distrusted.
+func (s *Service) lapsable(c store.CertificateRow) bool {
+	if !s.now().Before(c.NotAfter.Add(s.policy.Load().RenewExpired)) {
+		return false
+	}
+	return !slices.ContainsFunc(s.roster.Issuers(), func(i roster.Issuer) bool { return i.KeyID == c.Ref.Issuer && i.Distrusted })
 }
 
 // hostsOf returns the hosts of a certificate by its kept copy.

@@ -78,6 +78,44 @@ func TestRenewRefuses(t *testing.T) {
 	wantCode(t, err, CodeWeakKey)
 }
 
+// What has ended is renewed for as long as the policy says, and then no more;
+// one of an issuer that is distrusted not at all.
+func TestRenewAfterTheEnd(t *testing.T) {
+	h := newHouse(t, "")
+	old, other := h.issue("ben/phone"), h.issue("ben/laptop")
+	h.Enforce(Policy{RenewExpired: 14 * 24 * time.Hour})
+	h.clock.forward(365*24*time.Hour + 13*24*time.Hour)
+	if i := h.renew(old); i.Name != old.Name || h.judge(i) != "" {
+		t.Errorf("renewed as %+v", i)
+	}
+	h.suspend("ben/phone")
+	_, err := h.Renew(t.Context(), RenewRequest{Ref: old.Ref, PublicKey: newSPKI(t)})
+	wantCode(t, err, CodeSuspended)
+	h.clock.forward(2 * 24 * time.Hour)
+	_, err = h.Renew(t.Context(), RenewRequest{Ref: other.Ref, PublicKey: newSPKI(t)})
+	wantCode(t, err, CodeExpired)
+	h.Enforce(Policy{RenewExpired: 90 * 24 * time.Hour})
+	h.append(ledger.IssuerDistrusted{Issuer: other.Ref.Issuer, Reason: ledger.ReasonKeyCompromise})
+	_, err = h.Renew(t.Context(), RenewRequest{Ref: other.Ref, PublicKey: newSPKI(t)})
+	wantCode(t, err, CodeExpired)
+}
+
+// The old certificate and its successor are both good until the old one ends.
+func TestOldAndNewOverlap(t *testing.T) {
+	h := newHouse(t, "")
+	old := h.issue("ben/phone")
+	h.clock.forward(340 * 24 * time.Hour)
+	renewed := h.renew(old)
+	for name, i := range map[string]Issued{"the old one": old, "the new one": renewed} {
+		if code := h.judge(i); code != "" || !h.clock.now().Before(i.NotAfter) {
+			t.Errorf("%s is refused: %s", name, code)
+		}
+	}
+	if !renewed.NotAfter.After(old.NotAfter) {
+		t.Errorf("the new one ends %s, the old one %s", renewed.NotAfter, old.NotAfter)
+	}
+}
+
 // I13: whoever can write to the tables, and not sign the ledger, renews
 // nobody into another name.
 func TestAChangedRowGivesNobodyAnotherName(t *testing.T) {

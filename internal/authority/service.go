@@ -70,6 +70,9 @@ type Policy struct {
 	// as http://pki.example.com, without a slash at the end; "" prints no
 	// address into certificates.
 	PublicURL string
+	// RenewExpired is for how long after its end a certificate can still be
+	// renewed by proof of its key; zero is not at all.
+	RenewExpired time.Duration
 	// ACME says what the ACME servers of profiles issue; a profile that is not
 	// named has none.
 	ACME map[string]permit.Policy

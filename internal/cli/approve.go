@@ -17,25 +17,49 @@ import (
 
 func newApprove(a *app) *cobra.Command {
 	var deny bool
+	var g accessTerms
 	c := &cobra.Command{
-		Use:   "approve [WORDS]",
-		Short: "Say yes to a device that waits at an invitation",
+		Use:   "approve [WORDS [NAME]]",
+		Short: "Say yes to a device that waits, or to who asks for access",
 		Long: `Give the certificate to a device that waits for a yes, named by the words that
-it shows: an invitation of 'postern invite --approve'. Without words the
-devices that wait are listed. --deny says no and withdraws the invitation.`,
+it shows: an invitation of 'postern invite --approve'. Somebody who asks for
+access at a site with 'access_requests: true' shows words too: they get an
+invitation for NAME, which the page that they asked on opens by itself.
+Without words those who wait are listed. --deny says no, as 'postern deny'.`,
 		Example: `  postern approve
   postern approve ramp-otter-cape-ozone
-  postern approve ramp-otter-cape-ozone --deny`,
-		Args: arguments(0, 1, "the words", "'postern list requests' shows them"),
+  postern approve ramp-otter-cape-ozone anna/phone`,
+		Args: arguments(0, 2, "the words", "'postern list requests' shows them"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case len(args) == 0:
 				return a.listRequests(c.Context())
+			case len(args) == 2 && deny:
+				return usage("'postern deny WORDS' is enough", "a denial has no name")
+			case len(args) == 2:
+				g.name = args[1]
 			}
-			return a.decide(c.Context(), args[0], deny)
+			return a.decide(c.Context(), args[0], g, deny)
 		},
 	}
 	c.Flags().BoolVar(&deny, "deny", false, "say no, and withdraw the invitation")
+	c.Flags().StringVar(&g.profile, "profile", "", "what certificate who asks for access gets (device)")
+	c.Flags().StringVar(&g.group, "group", "", "the group that they join with it")
 	return c
+}
+
+func newDeny(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "deny WORDS",
+		Short: "Say no to a device that waits, or to who asks for access",
+		Long: `Say no to a device or a person that waits for a yes, named by the words that
+they show. The invitation of a device is withdrawn.`,
+		Example: "  postern deny ramp-otter-cape-ozone",
+		Args:    arguments(1, 1, "the words", "'postern list requests' shows them"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.decide(c.Context(), args[0], accessTerms{}, true)
+		},
+	}
 }
 
 // A request is a key that waits for a yes, as people and scripts see it.
@@ -95,21 +119,28 @@ func (a *app) listRequests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.show(all, func(w io.Writer) {
-		if len(all) == 0 {
+	asking, err := askingFor(ctx, auth)
+	if err != nil {
+		return err
+	}
+	return a.show(listed(all, asking), func(w io.Writer) {
+		if len(all)+len(asking) == 0 {
 			say(w, "Nobody waits.")
 			return
 		}
-		rows := make([][]string, len(all))
-		for i, r := range all {
-			rows[i] = []string{r.Words, r.Name, r.deviceOr("-"), moment(r.Since)}
+		if len(all) > 0 {
+			rows := make([][]string, len(all))
+			for i, r := range all {
+				rows[i] = []string{r.Words, r.Name, r.deviceOr("-"), moment(r.Since)}
+			}
+			table(w, []string{"WORDS", "NAME", "DEVICE", "SINCE"}, rows)
 		}
-		table(w, []string{"WORDS", "NAME", "DEVICE", "SINCE"}, rows)
+		sayAsking(w, asking)
 	})
 }
 
 // decide says yes or no to the request that shows the words.
-func (a *app) decide(ctx context.Context, words string, deny bool) error {
+func (a *app) decide(ctx context.Context, words string, g accessTerms, deny bool) error {
 	auth, done, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -125,8 +156,19 @@ func (a *app) decide(ctx context.Context, words string, deny bool) error {
 		case r.Words != words:
 		case deny:
 			return a.deny(ctx, auth, r)
+		case g != accessTerms{}:
+			return usage("leave out the name and the flags", "the invitation of this device says who it is: %s", r.Name)
 		default:
 			return a.approve(ctx, auth, r)
+		}
+	}
+	asking, err := askingFor(ctx, auth)
+	if err != nil {
+		return err
+	}
+	for _, r := range asking {
+		if r.Words == words {
+			return a.answerAsking(ctx, auth, r, g, deny)
 		}
 	}
 	return withHint(fmt.Errorf("no device waits with the words %q", words), "'postern list requests' shows who waits; a device shows its words while its page is open")

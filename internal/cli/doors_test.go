@@ -27,7 +27,7 @@ var signing = map[string]string{
 	"ledger rotate-key": "as root request; with --root-key as root sign",
 
 	"group add": "ledger", "group remove": "ledger", "invite": "ledger", "issuer distrust": "ledger", "ledger import": "ledger",
-	"reinstate": "ledger", "restore": "ledger", "revoke": "ledger", "root apply": "ledger", "suspend": "ledger",
+	"reinstate": "ledger", "restore": "ledger", "revoke": "ledger", "deny": "ledger", "root apply": "ledger", "suspend": "ledger",
 
 	"access": "", "acme": "", "acme accounts": "", "acme orders": "", "backup": "", "check": "", "completion": "",
 	"completion bash": "", "completion fish": "", "completion powershell": "", "completion zsh": "", "crl": "", "explain": "",

@@ -52,6 +52,7 @@ type server struct {
 	public     http.Handler
 	unawait    func()            // no switch of issuers waits for this gateway any more
 	course     enroll.Course     // of invitations
+	access     enroll.Access     // of those who have no invitation
 	downloads  *enroll.Downloads // for the page of an invitation
 	acme       *acme.Server
 	assertions *assertion.Signer
@@ -139,7 +140,7 @@ func clientCertificate(r *http.Request) (*x509.Certificate, bool) {
 func (s *server) publicSide() (http.Handler, error) {
 	join, err := enroll.Handler(enroll.Options{
 		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), Roots: func() []*x509.Certificate { return s.house.Roster.Anchors().Trusted() },
-		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Downloads: s.downloads, Log: s.log, Now: s.app.Now,
+		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Access: &s.access, AccessSites: s.accessSites, Downloads: s.downloads, Log: s.log, Now: s.app.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/roster"
 )
 
@@ -227,7 +228,7 @@ func (n *sites) certificateUntil() time.Time {
 
 // gatewayConfig says conf in the gateway's words.
 func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway.Config {
-	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, StandardReader: conf.StandardReader, JoinURL: d.publicURL(conf) + "/join"}
+	c := gateway.Config{Networks: conf.Networks, Zone: conf.Zone, Public: s.public, PublicHost: conf.Public.Host, Proxies: conf.Proxies, StandardReader: conf.StandardReader, JoinURL: d.publicURL(conf) + invite.Path, AskURL: d.publicURL(conf) + invite.AskPath, RenewExpired: conf.RenewExpired}
 	if f := conf.ForwardAuth; f.Host != "" {
 		c.Sites = append(c.Sites, gateway.Site{Host: f.Host, Stealth: true, List: f.List, ForwardHeader: f.Header})
 	}
@@ -235,7 +236,7 @@ func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, NeverAsks: site.NeverAsks, HTTP3: site.HTTP3, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy, Partners: now.partnersOf(site),
 			Handler: now.behind[site.Key()].handler, Tunnel: now.behind[site.Key()].tunnel, StartTLS: site.StartTLS, Identity: site.Identity,
-			Frankness: site.RefusalDetail,
+			Frankness: site.RefusalDetail, AccessRequests: site.AccessRequests,
 		})
 	}
 	return c

@@ -63,6 +63,9 @@ type Config struct {
 	ForwardAuth ForwardAuth
 	// PublicCA certifies the hosts whose certificate is public.
 	PublicCA PublicCA
+	// RenewExpired is for how long after its end a certificate can be renewed
+	// by proof of its key; zero is not at all.
+	RenewExpired time.Duration
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 
@@ -121,10 +124,12 @@ type Site struct {
 	gateway.Policy
 	// RefusalDetail is how much is told to those who are turned away.
 	RefusalDetail gateway.Frankness
-	Stealth       bool
-	NeverAsks     bool   // mode: off
-	HTTP3         bool   // served over HTTP/3 too
-	MinVersion    uint16 // tls.VersionTLS13 unless the site says otherwise
+	// AccessRequests offers strangers to ask for access.
+	AccessRequests bool
+	Stealth        bool
+	NeverAsks      bool   // mode: off
+	HTTP3          bool   // served over HTTP/3 too
+	MinVersion     uint16 // tls.VersionTLS13 unless the site says otherwise
 
 	at    position
 	order int // the first one written down lends the public side its name

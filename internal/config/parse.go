@@ -69,6 +69,7 @@ func (r *reader) config(root ast.Node) Config {
 		"forward_auth":    func(n ast.Node) { c.ForwardAuth = r.forwardAuth(n) },
 		"public_ca":       func(n ast.Node) { c.PublicCA = r.publicCA(n) },
 		"acme":            func(n ast.Node) { c.ACME = r.acme(n) },
+		"renew_expired":   r.word("renew_expired", func(s string) (err error) { c.RenewExpired, err = parseRenewExpired(s); return err }),
 		"issuers":         func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
 		"time_zone":       r.word("time_zone", func(s string) (err error) { c.Zone, err = parseZone(s); return err }),
 	})

@@ -66,6 +66,7 @@ func (r *reader) site(p pair) Site {
 		"mode":        r.mode(&s),
 		"trust":       func(n ast.Node) { trust = n },
 	})
+	keys["access_requests"] = r.boolean("access_requests", &s.AccessRequests)
 	keys["refusal_detail"] = r.word("refusal_detail", func(v string) (err error) { s.RefusalDetail, err = parseRefusalDetail(v); return err })
 	r.section(p.value, what, keys)
 	if routes != nil { // last, so that the site's own list is known
@@ -83,6 +84,7 @@ func (r *reader) site(p pair) Site {
 	r.fitsHTTP3(p, s, what)
 	r.fitsElsewhere(p, s, what)
 	r.fitsMode(p, s, what)
+	r.fitsAsking(p, s, what)
 	r.fitsUpstream(p, s, what)
 	return s
 }

@@ -43,7 +43,12 @@ type Options struct {
 	Course *Course
 	// Downloads are programs to offer; nil means none.
 	Downloads *Downloads
-	Log       *slog.Logger
+	// Access holds the requests for access; nil means that it cannot be asked
+	// for.
+	Access *Access
+	// AccessSites returns the hosts at whose doors access can be asked for now.
+	AccessSites func() []string
+	Log         *slog.Logger
 	// Now is the clock of the limits; nil means time.Now.
 	Now func() time.Time
 	// Limits bound the attempts; the zero Limits are the defaults.
@@ -64,7 +69,7 @@ func Handler(o Options) (http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now), reports: newLimiter(o.Limits, o.Now)}
+	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now), reports: newLimiter(o.Limits, o.Now), asks: newLimiter(askLimits, o.Now)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
 	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site, Downloads: o.Downloads.offered()}), http.StatusOK))
@@ -75,6 +80,10 @@ func Handler(o Options) (http.Handler, error) {
 	})
 	mux.Handle("POST "+invite.Path, answer(d.join))
 	mux.Handle("POST "+invite.ReportPath, answer(d.report))
+	if o.Access != nil {
+		mux.Handle("GET "+invite.AskPath, answer(d.accessPage))
+		mux.Handle("POST "+invite.AskPath, answer(d.askAccess))
+	}
 	mux.Handle("GET "+page.Keymaker().In(page.JoinFolder).Path, script(page.Keymaker()))
 	mux.Handle("GET "+invite.RootPath, rootCertificate(o.Roots))
 	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
@@ -86,6 +95,7 @@ type desk struct {
 	options Options
 	limit   *limiter // of attempts to use an invitation
 	reports *limiter
+	asks    *limiter // of requests for access
 }
 
 // join exchanges a code for a certificate.

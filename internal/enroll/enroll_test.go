@@ -68,6 +68,8 @@ type world struct {
 	log    *bytes.Buffer
 	clock  time.Time
 	course Course
+	access Access
+	asking []string // where access can be asked for
 }
 
 func newWorld(t *testing.T) *world {
@@ -85,7 +87,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{root: root, log: new(bytes.Buffer), clock: time.Now()}
+	w := &world{asking: []string{"pw.example.com"}, root: root, log: new(bytes.Buffer), clock: time.Now()}
 	w.office = &office{issued: authority.Issued{
 		Serial: serial, Name: name, Profile: "device", NotAfter: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC),
 		Chain: [][]byte{root.Raw, root.Raw}, Root: root.Raw,
@@ -93,8 +95,8 @@ func newWorld(t *testing.T) *world {
 	h, err := Handler(Options{
 		Authority: w.office, TrustDomain: domain, Roots: func() []*x509.Certificate { return []*x509.Certificate{root} },
 		RenewURLs: func() []string { return []string{"https://pw.example.com/.postern/renew"} },
-		Course:    &w.course,
-		Log:       slog.New(slog.NewTextHandler(w.log, nil)), Now: func() time.Time { return w.clock },
+		Course:    &w.course, Access: &w.access, AccessSites: func() []string { return w.asking },
+		Log: slog.New(slog.NewTextHandler(w.log, nil)), Now: func() time.Time { return w.clock },
 		Limits: Limits{Burst: 5, Every: time.Second},
 	})
 	if err != nil {

@@ -35,6 +35,8 @@ type answer struct {
 	joinURL   string
 	details   []pages.Row
 	because   string // what exactly was wrong, where the site tells
+	askURL    string // where to ask for access
+	renewURL  string // where to renew what has ended
 	again     bool   // offer to be asked for a certificate once more
 }
 
@@ -49,6 +51,8 @@ type problem struct {
 	Reference refusal.Reference `json:"reference,omitzero"`
 	Remedy    string            `json:"remedy"`
 	Join      string            `json:"join,omitempty"`
+	Ask       string            `json:"ask,omitempty"`
+	Renew     string            `json:"renew,omitempty"`
 }
 
 // write answers with a page for people and problem details for programs. What
@@ -72,12 +76,12 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		if a.because != "" {
 			a.details = append(a.details, pages.Row{Label: "Exactly", Value: clip(a.because)})
 		}
-		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL, Again: a.again}).Write(w, a.info.Status)
+		pages.Refusal(pages.RefusalView{Info: a.info, Reference: a.reference, Site: a.site, Details: a.details, JoinURL: a.joinURL, AskURL: a.askURL, RenewURL: a.renewURL, Again: a.again}).Write(w, a.info.Status)
 		return
 	}
 	body, err := json.Marshal(problem{
 		Type: problemType(a.info.Code), Title: a.info.Title, Status: a.info.Status, Detail: a.info.Sentence,
-		Code: a.info.Code, Reference: a.reference, Remedy: a.info.VisitorRemedy, Join: a.joinURL, Because: clip(a.because),
+		Code: a.info.Code, Reference: a.reference, Remedy: a.info.VisitorRemedy, Join: a.joinURL, Ask: a.askURL, Renew: a.renewURL, Because: clip(a.because),
 	})
 	if err != nil {
 		http.Error(w, a.info.Title, a.info.Status)

@@ -37,7 +37,7 @@ func (a answer) discreet(f Frankness, detail string) answer {
 		if aboutClient(a.info.Code) || a.info.Code == refusal.Condition {
 			status = http.StatusForbidden
 		}
-		a.info, a.joinURL, a.details, a.again = nothing, "", nil, false
+		a.info, a.joinURL, a.askURL, a.renewURL, a.details, a.again = nothing, "", "", "", nil, false
 		a.info.Status = status
 	}
 	return a

@@ -79,6 +79,12 @@ type Config struct {
 	PublicHost string
 	// JoinURL is where a visitor without a certificate learns how to get one.
 	JoinURL string
+	// AskURL is where a visitor of a site with AccessRequests can ask for
+	// access.
+	AskURL string
+	// RenewExpired is for how long after its end a certificate can be renewed
+	// by proof of its key, and for nothing else; zero is not at all.
+	RenewExpired time.Duration
 	// Proxies are the addresses of load balancers: connections from them begin
 	// with a PROXY header that says whose they are, and others do not.
 	Proxies []netip.Prefix
@@ -93,6 +99,8 @@ type Site struct {
 	Host string
 	// Frankness is how much is told to those who are turned away.
 	Frankness Frankness
+	// AccessRequests offers those without a good certificate to ask for access.
+	AccessRequests bool
 	// Stealth refuses in the handshake instead of showing a page.
 	Stealth bool
 	// NeverAsks leaves out the request for a certificate: everybody is a

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/postern-project/postern/internal/identity"
@@ -42,6 +43,12 @@ func (x *exchange) refuse(r *http.Request, code refusal.Code, detail string) {
 		x.Header().Set("Connection", "close")
 	}
 	a := answer{info: info, reference: x.reference, site: site, joinURL: x.g.table.Load().joinURL, details: x.conn.facts(code), again: x.offersAgain(code)}
+	if x.offersAsking(code) {
+		a.askURL = x.g.table.Load().askURL + "?site=" + url.QueryEscape(site)
+	}
+	if x.offersRenewal(code) {
+		a.renewURL = reservedPath + "/renew"
+	}
 	a = a.discreet(x.frankness(), detail)
 	if x.wantsTCP(code) {
 		a.info.Status = http.StatusMisdirectedRequest

@@ -53,7 +53,7 @@ func (g *Gateway) answerHealth(x *exchange, r *http.Request) {
 // whatever the site's list says: losing a place on a list does not end a
 // device, revoking it does.
 func (g *Gateway) answerRenew(x *exchange, r *http.Request) {
-	v := g.recognise(x.conn, x.start)
+	v := g.renewer(x.conn, x.start)
 	if v.code != "" {
 		x.refuse(r, v.code, v.detail)
 		return
@@ -63,6 +63,7 @@ func (g *Gateway) answerRenew(x *exchange, r *http.Request) {
 		return
 	}
 	x.client = v.client
+	defer func() { x.client = Client{} }() // known says whether it is good for more than this
 	// A certificate goes along with requests that other sites' pages make.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
 		x.refuse(r, refusal.BadRequest, err.Error())

@@ -18,7 +18,10 @@ type table struct {
 	doors   map[string]*door
 	publics map[string]*door // on a listener of the public side's own
 	joinURL string
-	zone    *time.Location
+	askURL  string
+	// renewExpired is for how long after its end a certificate can be renewed.
+	renewExpired time.Duration
+	zone         *time.Location
 	// postgres is set when a site's clients may begin as PostgreSQL's do.
 	postgres bool
 	// proxies are where connections begin with a PROXY header.
@@ -66,7 +69,7 @@ func (t *table) of(c *conn) *door {
 // the keys of session tickets, are taken over from old where neither the
 // trust generation nor what the handshake does has changed.
 func (g *Gateway) newTable(c Config, t *trust, old *table) (*table, error) {
-	next := &table{doors: make(map[string]*door, len(c.Sites)+1), publics: make(map[string]*door), joinURL: c.JoinURL, proxies: c.Proxies, standardReader: c.StandardReader, zone: cmp.Or(c.Zone, time.UTC)}
+	next := &table{doors: make(map[string]*door, len(c.Sites)+1), publics: make(map[string]*door), joinURL: c.JoinURL, askURL: c.AskURL, renewExpired: c.RenewExpired, proxies: c.Proxies, standardReader: c.StandardReader, zone: cmp.Or(c.Zone, time.UTC)}
 	for _, s := range c.Sites {
 		if err := g.enter(next, &door{site: s, trust: t}, s.Host, old); err != nil {
 			return nil, err

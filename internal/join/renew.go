@@ -124,9 +124,6 @@ func openHolder(dir string, now time.Time, run runner) (*holder, error) {
 	switch {
 	case c.key != nil && !fitsKey(c.leaf.PublicKey, c.key.Public()):
 		return nil, fmt.Errorf("%s and %s in %s do not belong together: join again with a new invitation", CertFile, KeyFile, dir)
-	case now.After(c.leaf.NotAfter):
-		return nil, fmt.Errorf("the certificate of %s ended on %s, so it cannot renew itself any more (this computer says that it is %s): ask for a new invitation",
-			c.id.Name(), c.leaf.NotAfter.UTC().Format(time.DateOnly), now.UTC().Format(time.DateOnly))
 	case len(state.Renew) == 0:
 		return nil, fmt.Errorf("%s names no address for renewal: ask for a new invitation", filepath.Join(dir, StateFile))
 	}
@@ -149,11 +146,21 @@ func (h *holder) ask(ctx context.Context, stage string, request invite.Request, 
 			return answer, nil
 		}
 		if e, ok := errors.AsType[*RefusedError](err); ok && e.Code != "" {
-			return invite.Answer{}, e
+			return invite.Answer{}, h.ended(e, now())
 		}
 		all = append(all, h.explain(address, err))
 	}
-	return invite.Answer{}, errors.Join(all...)
+	return invite.Answer{}, h.ended(errors.Join(all...), now())
+}
+
+// ended adds to a failure what is known here: a certificate whose end has passed
+// renews itself only where the operator allows it, and for a while.
+func (h *holder) ended(err error, now time.Time) error {
+	if !now.After(h.leaf.NotAfter) {
+		return err
+	}
+	return fmt.Errorf("the certificate of %s ended on %s, and cannot renew itself any more (this computer says that it is %s): ask for a new invitation: %w",
+		h.id.Name(), h.leaf.NotAfter.UTC().Format(time.DateOnly), now.UTC().Format(time.DateOnly), err)
 }
 
 func (h *holder) askAt(ctx context.Context, stage, address string, request invite.Request, now func() time.Time) (invite.Answer, error) {

@@ -54,6 +54,7 @@ type frame struct {
 	Style  template.CSS
 	Script template.JS   // empty for none
 	Load   *LoadedScript // nil for none: run first
+	Form   bool          // the page holds a form for its own origin
 	T      texts
 	View   any
 }
@@ -63,7 +64,7 @@ var (
 	style     = sync.OnceValue(func() string { return read("style.css") })
 	templates = sync.OnceValue(func() map[string]*template.Template {
 		set := make(map[string]*template.Template)
-		for _, name := range []string{"refusal", "join", "renew", "message"} {
+		for _, name := range []string{"refusal", "join", "renew", "ask", "asked", "message"} {
 			set[name] = template.Must(template.ParseFS(files, "layout.html", "made.html", name+".html"))
 		}
 		return set
@@ -85,12 +86,12 @@ func render(name string, f frame) Page {
 	if err := templates()[name].ExecuteTemplate(&out, "layout.html", f); err != nil {
 		panic(err) // a template that does not fit its view, which every test shows
 	}
-	return Page{HTML: out.Bytes(), CSP: policy(string(f.Script), f.Load != nil)}
+	return Page{HTML: out.Bytes(), CSP: policy(string(f.Script), f.Load != nil, f.Form)}
 }
 
 // policy allows the one style, the icon inside the page, the script given, and
-// what that asks of its own origin.
-func policy(script string, load bool) string {
+// what that or a form asks of its own origin.
+func policy(script string, load, form bool) string {
 	parts := []string{"default-src 'none'", "style-src " + source(style()), "img-src data:"}
 	if script != "" {
 		parts = append(parts, "script-src "+source(script))
@@ -101,7 +102,11 @@ func policy(script string, load bool) string {
 	if script != "" {
 		parts = append(parts, "connect-src 'self'")
 	}
-	parts = append(parts, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")
+	action := "form-action 'none'"
+	if form {
+		action = "form-action 'self'"
+	}
+	parts = append(parts, "base-uri 'none'", action, "frame-ancestors 'none'")
 	return strings.Join(parts, "; ")
 }
 

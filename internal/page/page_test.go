@@ -33,7 +33,7 @@ func pages(t *testing.T) map[string]Page {
 	return map[string]Page{
 		"refusal-none": Refusal(RefusalView{
 			Info: refusal.Lookup(refusal.NoCertificate), Reference: ref, Site: "pw.example.com",
-			JoinURL: "https://join.example.com/join", Again: true,
+			JoinURL: "https://join.example.com/join", AskURL: "https://join.example.com/join/ask?site=pw.example.com", Again: true,
 		}),
 		"renew": Renew(RenewView{Site: "pw.example.com", Name: "anna/phone", Until: "2 January 2027"}),
 		"refusal-expired": Refusal(RefusalView{
@@ -42,6 +42,7 @@ func pages(t *testing.T) map[string]Page {
 				{"Name", "anna/phone"}, {"Issuer", "Postern clients-1"}, {"Ended", "3 November 2026, 08:14 UTC"},
 				{"Serial", "4f0c9a7d15be20e3a7719c04d2aa1f6b"},
 			},
+			RenewURL: "/.postern/renew",
 		}),
 		"refusal-hostile": Refusal(RefusalView{
 			Info: refusal.Lookup(refusal.UnknownIssuer), Site: `"><script>alert(1)</script>`,
@@ -51,9 +52,14 @@ func pages(t *testing.T) map[string]Page {
 		"join-downloads": Join(JoinView{Site: "example.com", Downloads: []Download{
 			{System: "Linux, amd64", URL: "/join/postern-linux-amd64", SHA256: strings.Repeat("0f", 32)},
 		}}),
-		"join":     Join(JoinView{Site: "example.com"}),
-		"home":     Home("example.com", "/join"),
-		"notfound": NotFound("example.com"),
+		"ask":       Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, For: "pw.example.com"}),
+		"ask-again": Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, Note: `"><b>`, Wrong: true, Gone: true}),
+		"asked":     Asked(AskedView{Site: "example.com", Path: "/join/ask", Words: "ramp-otter-cape-ozone", Who: "Anna Müller"}),
+		"denied":    AskDenied("example.com"),
+		"later":     AskLater("example.com"),
+		"join":      Join(JoinView{Site: "example.com"}),
+		"home":      Home("example.com", "/join"),
+		"notfound":  NotFound("example.com"),
 	}
 }
 
@@ -107,7 +113,7 @@ func TestEveryPageIsSoundHTML(t *testing.T) {
 					t.Errorf("%d <%s>, want one", count[once], once)
 				}
 			}
-			if scripted := strings.HasPrefix(name, "join") || name == "renew" || name == "refusal-none"; count["script"] > 0 != scripted {
+			if scripted := strings.HasPrefix(name, "join") || name == "renew" || name == "refusal-none" || name == "asked"; count["script"] > 0 != scripted {
 				t.Error("a script where none is needed, or none where one is")
 			}
 			if !strings.HasPrefix(string(p.HTML), "<!doctype html>\n<html lang=\"en\">") {
@@ -155,7 +161,11 @@ func checkAttributes(t *testing.T, n *html.Node, ids map[string]bool) {
 
 func TestPolicyAllowsNothingElse(t *testing.T) {
 	for name, p := range pages(t) {
-		for _, part := range []string{"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} {
+		action := "form-action 'none'"
+		if name == "ask" || name == "ask-again" {
+			action = "form-action 'self'"
+		}
+		for _, part := range []string{"default-src 'none'", "base-uri 'none'", action, "frame-ancestors 'none'"} {
 			if !strings.Contains(p.CSP, part) {
 				t.Errorf("%s: the policy lacks %s: %s", name, part, p.CSP)
 			}
@@ -200,7 +210,7 @@ func TestEveryRefusalHasAPage(t *testing.T) {
 }
 
 func TestEveryTextIsThereAndUsed(t *testing.T) {
-	templates := read("layout.html") + read("refusal.html") + read("join.html") + read("made.html") + read("renew.html") + read("message.html")
+	templates := read("layout.html") + read("refusal.html") + read("join.html") + read("made.html") + read("renew.html") + read("ask.html") + read("asked.html") + read("message.html")
 	source, err := os.ReadFile("views.go")
 	if err != nil {
 		t.Fatal(err)

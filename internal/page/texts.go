@@ -13,6 +13,33 @@ type texts struct {
 	RefusalJoin      string
 	RefusalAgain     string
 	RefusalCode      string
+	RefusalAsk       string
+	RefusalRenew     string
+
+	AskTitle     string
+	AskLead      string
+	AskLeadFor   string
+	AskLeadHow   string
+	AskGone      string
+	AskWrong     string
+	AskWho       string
+	AskWhoHint   string
+	AskNote      string
+	AskNoteHint  string
+	AskButton    string
+	AskKept      string
+	AskedTitle   string
+	AskedLead    string
+	AskedWords   string
+	AskedWordsP  string
+	AskedWait    string
+	AskedLook    string
+	AskDenied    string
+	AskDeniedP   string
+	AskDeniedRem string
+	AskLater     string
+	AskLaterP    string
+	AskLaterRem  string
 
 	JoinTitle        string
 	JoinLead         string
@@ -88,6 +115,33 @@ var english = texts{
 	RefusalAgain:     "Try again",
 	RefusalJoin:      "I have an invitation",
 	RefusalCode:      "Reason",
+	RefusalAsk:       "Ask for access",
+	RefusalRenew:     "Renew this certificate",
+
+	AskTitle:     "Ask for access",
+	AskLead:      "The person who runs this site decides who may come in.",
+	AskLeadFor:   "You ask the person who runs",
+	AskLeadHow:   "They see what you write here, and your network address.",
+	AskGone:      "Your earlier request has ended without an answer. You can ask again.",
+	AskWrong:     "Write a name by which they know you.",
+	AskWho:       "Your name",
+	AskWhoHint:   "One by which they know you.",
+	AskNote:      "A word to them",
+	AskNoteHint:  "Not needed, but it helps: which device this is, or where you met.",
+	AskButton:    "Ask",
+	AskKept:      "Ask on the device that is to come in. The request is kept for a day at most. A cookie in this browser, and nothing else, holds the answer.",
+	AskedTitle:   "Your request is waiting",
+	AskedLead:    ", the person who runs this site can see your request now.",
+	AskedWords:   "The words of your request",
+	AskedWordsP:  "Tell them these words over the telephone or in a message, so that they say yes to you and to nobody else.",
+	AskedWait:    "This page goes on by itself when they say yes. You can close it and come back with the same browser.",
+	AskedLook:    "Look for the answer",
+	AskDenied:    "The answer is no",
+	AskDeniedP:   "The person who runs this site has turned your request down.",
+	AskDeniedRem: "If you think that this is a mistake, speak to them.",
+	AskLater:     "Too many requests",
+	AskLaterP:    "No more requests are taken now.",
+	AskLaterRem:  "Try again in an hour, or ask the person who runs this site for an invitation.",
 
 	JoinTitle:        "You are invited",
 	JoinLead:         "This device can become one of those that the door opens for. It makes a key of its own, which never leaves it.",

@@ -18,6 +18,9 @@ type RefusalView struct {
 	Details []Row
 	// JoinURL is where an invitation can be used; empty for nowhere.
 	JoinURL string
+	// AskURL is where access can be asked for, and RenewURL where the
+	// certificate that has ended can be renewed still; empty for nowhere.
+	AskURL, RenewURL string
 	// Again offers to be asked for a certificate once more.
 	Again bool
 }
@@ -116,5 +119,55 @@ func Home(site, joinURL string) Page {
 func NotFound(site string) Page {
 	return Message(MessageView{
 		Title: english.MessageLost, Sentence: english.MessageLostP, Remedy: english.MessageLostRem, Site: site,
+	})
+}
+
+// An AskView is what the page shows on which somebody without an invitation
+// asks for access.
+type AskView struct {
+	Site string
+	// Path is where the form goes; MaxWho and MaxNote bound what it takes, in
+	// characters.
+	Path            string
+	MaxWho, MaxNote int
+	// For is the host at whose door they stood; "" where that is not known.
+	For string
+	// Note is what was written before.
+	Note string
+	// Wrong says that the form lacked a name; Gone that an earlier request has
+	// ended.
+	Wrong, Gone bool
+}
+
+// Ask returns the page with the form. It works without script.
+func Ask(v AskView) Page {
+	v.For, v.Note = clean(v.For), clean(v.Note)
+	return render("ask", frame{Title: english.AskTitle, Site: v.Site, Form: true, View: v})
+}
+
+// An AskedView is what the page of a request shows while it waits.
+type AskedView struct {
+	Site, Path string
+	// Words are what the operator sees too, and Who what was written.
+	Words, Who string
+}
+
+// Asked returns the page that waits for the operator's answer.
+func Asked(v AskedView) Page {
+	v.Who = clean(v.Who)
+	return render("asked", frame{Title: english.AskedTitle, Site: v.Site, Script: script("asked.js"), View: v})
+}
+
+// AskDenied returns the page that tells an answer of no.
+func AskDenied(site string) Page {
+	return Message(MessageView{
+		Title: english.AskDenied, Sentence: english.AskDeniedP, Remedy: english.AskDeniedRem, Site: site,
+	})
+}
+
+// AskLater returns the page for a request that is one too many.
+func AskLater(site string) Page {
+	return Message(MessageView{
+		Title: english.AskLater, Sentence: english.AskLaterP, Remedy: english.AskLaterRem, Site: site,
 	})
 }

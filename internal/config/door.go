@@ -1,0 +1,36 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/postern-project/postern/internal/profile"
+)
+
+// maxRenewExpired bounds for how long a key may prove who held it: whoever
+// finds an old device in a drawer must not come in with it for ever.
+const maxRenewExpired = 90 * 24 * time.Hour
+
+// parseRenewExpired reads for how long after its end a certificate can still
+// be renewed.
+func parseRenewExpired(s string) (time.Duration, error) {
+	d, err := profile.ParseLifetime(s)
+	if err != nil {
+		return 0, err
+	}
+	if d < 0 || d > maxRenewExpired {
+		return 0, fmt.Errorf("%s: between 0s and 90d", s)
+	}
+	return d, nil
+}
+
+// fitsAsking sees to it that there is a page on which access can be asked for.
+func (r *reader) fitsAsking(p pair, s Site, what string) {
+	switch {
+	case !s.AccessRequests:
+	case s.Stealth || len(s.TCP) > 0:
+		r.fail(p.at, "drop one of the two", "%s has access_requests, and shows strangers no page", what)
+	case s.Elsewhere || s.NeverAsks:
+		r.fail(p.at, "drop access_requests", "%s has access_requests, and asks nobody for a certificate", what)
+	}
+}
