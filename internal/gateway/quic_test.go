@@ -412,7 +412,7 @@ func TestHTTP3DoesNotMove(t *testing.T) {
 // that they know; nobody else is, and no application tells of ways of its own.
 func TestHTTP3IsToldOf(t *testing.T) {
 	w := newWorld(t)
-	h := w.open(Options{}, quicSites(t)...)
+	h := w.open(Options{}, append(quicSites(t), Site{Host: "both.example.com", HTTP3: true, List: allow(t, "strangers", "ben"), Handler: seen})...)
 	ben, eve := w.enrol("ben"), w.enrol("eve")
 	for sentence, c := range map[string]struct {
 		d          *device
@@ -423,6 +423,8 @@ func TestHTTP3IsToldOf(t *testing.T) {
 		"not on the list":        {eve, "a.example.com", ""},
 		"nobody":                 {nil, "a.example.com", ""},
 		"a site without http3":   {ben, "tcp-only.example.com", ""},
+		"a stranger let in":      {nil, "both.example.com", ""},
+		"known among strangers":  {ben, "both.example.com", `h3=":443"; ma=3600`},
 		"a site for everybody":   {nil, "open.example.com", `h3=":443"; ma=3600`},
 	} {
 		name, _, _ := strings.Cut(c.host, ":")
