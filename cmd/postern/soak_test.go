@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 var soakFor = flag.Duration("soak", 10*time.Minute, "how long to soak")
@@ -70,6 +72,15 @@ func TestSoak(t *testing.T) {
 			s.often("a stream on HTTP/2", func() error { return s.page(h2, 200) })
 		}
 	}
+	h3 := s.http3(config)
+	for range 4 {
+		s.often("a stream on HTTP/3", func() error { return s.page(h3, 200) })
+	}
+	s.often("a QUIC handshake", func() error {
+		c := s.http3(config)
+		defer c.CloseIdleConnections()
+		return s.page(c, 200)
+	})
 	stranger := s.client(s.tls("", "app.postern.test"))
 	s.often("a stranger", func() error {
 		time.Sleep(20 * time.Millisecond)
@@ -129,7 +140,7 @@ func newSoak(t *testing.T) *soak {
 // write writes the n-th configuration: the sites beside the one under load
 // come and go.
 func (s *soak) write(n int) error {
-	text := fmt.Sprintf("metrics: {listen: %q}\nlog: {level: warn}\nsites:\n  app.postern.test: {proxy: %q, allow: [ben, guests]}\n  localhost: {static: %q, allow: [ben]}\n  other-%d.postern.test: {static: %q, allow: [anna]}\n",
+	text := fmt.Sprintf("metrics: {listen: %q}\nlog: {level: warn}\nsites:\n  app.postern.test: {proxy: %q, allow: [ben, guests], http3: experimental}\n  localhost: {static: %q, allow: [ben]}\n  other-%d.postern.test: {static: %q, allow: [anna]}\n",
 		s.metrics, s.app, s.home, n%3, s.home)
 	if err := os.WriteFile(s.config+".new", []byte(text), 0o600); err != nil {
 		return err
@@ -166,6 +177,15 @@ func (s *soak) page(c *http.Client, status int) error {
 		return fmt.Errorf("%s: %v", resp.Status, err)
 	}
 	return nil
+}
+
+// http3 returns a client that speaks HTTP/3 only.
+func (s *soak) http3(config *tls.Config) *http.Client {
+	t := &http3.Transport{TLSClientConfig: config.Clone(), Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+		return quic.DialAddrEarly(ctx, s.addr, c, q)
+	}}
+	s.t.Cleanup(func() { t.Close() })
+	return &http.Client{Transport: t, Timeout: 30 * time.Second}
 }
 
 // once makes one request on a connection of its own.
