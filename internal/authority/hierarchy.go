@@ -15,7 +15,6 @@ import (
 
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/roster"
-	"github.com/postern-project/postern/internal/store"
 )
 
 // The states of an Issuer.
@@ -29,7 +28,7 @@ const (
 
 // Issuers returns every issuer that was ever added, oldest first.
 func (s *Service) Issuers(ctx context.Context) ([]Issuer, error) {
-	inUse, err := s.inUse(ctx)
+	inUse, err := s.store.GoodByIssuer(ctx, s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -60,21 +59,6 @@ func stateOf(i roster.Issuer) string {
 		return StateFormer
 	}
 	return StateStaged
-}
-
-// inUse counts the good certificates of each issuer.
-func (s *Service) inUse(ctx context.Context) (map[ledger.KeyID]int, error) {
-	counts := map[ledger.KeyID]int{}
-	now := s.now()
-	for row, err := range s.store.Certificates(ctx, store.Filter{}) {
-		if err != nil {
-			return nil, err
-		}
-		if !row.Revoked && now.Before(row.NotAfter) {
-			counts[row.Issuer]++
-		}
-	}
-	return counts, nil
 }
 
 // chainOf returns what the holder of a certificate shows: the leaf, its issuer,

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"iter"
 	"math"
@@ -102,6 +103,23 @@ func (r reader) Certificates(ctx context.Context, f Filter) iter.Seq2[Certificat
 			}
 		}
 	}
+}
+
+// GoodByIssuer returns how many certificates of each issuer are neither revoked
+// nor ended at a time.
+func (r reader) GoodByIssuer(ctx context.Context, at time.Time) (map[ledger.KeyID]int, error) {
+	counts := map[ledger.KeyID]int{}
+	err := r.session.each(ctx, `SELECT i.key_id, COUNT(*) FROM certificate c JOIN issuer i ON i.seq = c.issuer
+		WHERE c.revoked_at IS NULL AND c.not_after > $1 GROUP BY i.key_id`, []any{millis(at)}, func(rows *sql.Rows) error {
+		var key ledger.KeyID
+		var n int
+		if err := rows.Scan(hashColumn(&key), &n); err != nil {
+			return err
+		}
+		counts[key] = n
+		return nil
+	})
+	return counts, err
 }
 
 // few is how many rows are rather sorted than looked for along the ledger.
