@@ -3,15 +3,20 @@ package roster
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/postern-project/postern/internal/ledger"
 )
 
-// filled returns a roster of n certificates, each with a name of its own, and
-// the bytes of memory that each takes.
-func filled(t testing.TB, d *domain, n int) (*Roster, float64) {
+const million = 1_000_000
+
+// filled returns a roster of n certificates, of so many names, and the bytes of
+// memory that each takes.
+func filled(t testing.TB, d *domain, n, names int) (*Roster, float64) {
 	t.Helper()
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -26,7 +31,7 @@ func filled(t testing.TB, d *domain, n int) (*Roster, float64) {
 	for first := 0; first < n; first += batch {
 		entries := make([]ledger.Entry, 0, batch)
 		for i := first; i < min(first+batch, n); i++ {
-			entries = append(entries, at(d.issued(uint64(i), fmt.Sprintf("services/n%07d", i)))...)
+			entries = append(entries, at(d.issued(uint64(i), fmt.Sprintf("services/n%07d", i%names)))...)
 		}
 		apply(t, r, entries)
 	}
@@ -37,7 +42,7 @@ func filled(t testing.TB, d *domain, n int) (*Roster, float64) {
 // of its own.
 func TestACertificateTakesAtMost200Bytes(t *testing.T) {
 	d := newDomain()
-	r, each := filled(t, d, 100_000)
+	r, each := filled(t, d, 100_000, 100_000)
 	t.Logf("%.0f bytes for each of 100,000 certificates", each)
 	if each > 200 {
 		t.Errorf("%.0f bytes for each certificate", each)
@@ -58,13 +63,27 @@ func TestASuccessfulCheckAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkCheckMillion(b *testing.B) {
-	const million = 1_000_000
+// What a certificate takes when its name has others: one that is renewed every
+// day, or a hundred thousand people with a few devices each.
+func TestACertificateOfAKnownNameTakesAtMost80Bytes(t *testing.T) {
+	r, each := filled(t, newDomain(), 200_000, 1000)
+	t.Logf("%.0f bytes for each of 200,000 certificates", each)
+	if each > 80 {
+		t.Errorf("%.0f bytes for each certificate", each)
+	}
+	runtime.KeepAlive(r)
+}
+
+func BenchmarkCheckMillion(b *testing.B) { benchmarkCheck(b, million, million) }
+
+func BenchmarkCheckTenMillion(b *testing.B) { benchmarkCheck(b, 10*million, million/10) }
+
+func benchmarkCheck(b *testing.B, n uint64, names int) {
 	d := newDomain()
-	r, each := filled(b, d, million)
+	r, each := filled(b, d, int(n), names)
 	refs := make([]ledger.Ref, 1<<16) // drawn at random, so that the cache does not help more than in life
 	for i := range refs {
-		refs[i] = d.ref(rand.Uint64N(million))
+		refs[i] = d.ref(rand.Uint64N(n))
 	}
 	i := 0
 	b.ReportAllocs()
@@ -75,6 +94,36 @@ func BenchmarkCheckMillion(b *testing.B) {
 		i++
 	}
 	b.ReportMetric(each, "B/certificate")
+}
+
+func BenchmarkSnapshotMillion(b *testing.B) { benchmarkSnapshot(b, million, million) }
+
+func BenchmarkSnapshotTenMillion(b *testing.B) { benchmarkSnapshot(b, 10*million, million/10) }
+
+// benchmarkSnapshot writes a snapshot into a file and reads it.
+func benchmarkSnapshot(b *testing.B, n, names int) {
+	r, _ := filled(b, newDomain(), n, names)
+	path := filepath.Join(b.TempDir(), "roster.snapshot")
+	f := must(os.Create(path))
+	began := time.Now()
+	s, _ := r.Snapshot()
+	copied := time.Since(began)
+	if err := s.Write(f); err != nil {
+		b.Fatal(err)
+	}
+	wrote := time.Since(began)
+	r, s = nil, nil
+	runtime.GC()
+	for b.Loop() {
+		must(f.Seek(0, 0))
+		d, err := ReadSnapshot(f)
+		if err != nil || d.Size() == 0 {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(must(f.Stat()).Size())/float64(n), "B/certificate")
+	b.ReportMetric(copied.Seconds()*1000, "ms-stopped")
+	b.ReportMetric(wrote.Seconds()*1000, "ms-to-write")
 }
 
 func BenchmarkApply(b *testing.B) {
