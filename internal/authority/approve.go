@@ -35,7 +35,7 @@ func (s *Service) Approve(ctx context.Context, r ApproveRequest) (Issued, error)
 	if err != nil {
 		return Issued{}, notFound(err, unknownInvite())
 	}
-	return s.redeem(ctx, row, r.PublicKey)
+	return s.redeem(ctx, row, r.PublicKey, viaInvite)
 }
 
 // CancelInvite ends an invite unused.

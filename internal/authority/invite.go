@@ -49,8 +49,13 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 	}
 	code := invite.New()
 	hash := ledger.Hash(code.Hash())
-	if r.Approve {
+	switch {
+	case r.Approve && r.ServerKey:
+		return Invitation{}, refuse(CodeBadRequest, "choose one of the two", "a key that the server makes shows no words to approve")
+	case r.Approve:
 		hash = code.GuardedHash()
+	case r.ServerKey:
+		hash = code.ServerKeyHash()
 	}
 	expires := s.now().Add(ttl).UTC().Truncate(time.Millisecond)
 	err = s.update(ctx, func(tx *store.Tx) error {
@@ -69,7 +74,7 @@ func (s *Service) Invite(ctx context.Context, r InviteRequest) (Invitation, erro
 	}
 	s.log.Info("invite created", "id", r.Name, "profile", p.Name(), "expires", expires)
 	return Invitation{
-		Code: code.String(), Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires, Approve: r.Approve, Hash: hash,
+		Code: code.String(), Name: r.Name, Profile: p.Name(), Group: r.Group, Expires: expires, Approve: r.Approve, ServerKey: r.ServerKey, Hash: hash,
 	}, nil
 }
 
@@ -102,25 +107,36 @@ func (s *Service) Redeem(ctx context.Context, r RedeemRequest) (Issued, error) {
 		return Issued{}, &Error{Code: CodeMistyped, Msg: err.Error()} // it says what to do
 	}
 	hash := ledger.Hash(code.Hash())
+	via := viaInvite
+	if r.ServerKey {
+		hash, via = code.ServerKeyHash(), viaServerKey
+	}
 	row, err := s.store.Invite(ctx, hash)
+	if errors.Is(err, store.ErrNotFound) && !r.ServerKey {
+		// A device that can make its key may, whatever the operator expected.
+		row, err = s.store.Invite(ctx, code.ServerKeyHash())
+		if errors.Is(err, store.ErrNotFound) {
+			return s.redeemGuarded(ctx, code, r.PublicKey)
+		}
+	}
 	if errors.Is(err, store.ErrNotFound) {
-		return s.redeemGuarded(ctx, code, r.PublicKey)
+		return Issued{}, refuse(CodeNotFound, inviteAnew, "this is no invitation with which the server makes the key")
 	}
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.redeem(ctx, row, r.PublicKey)
+	return s.redeem(ctx, row, r.PublicKey, via)
 }
 
 // redeem spends an invite that needs nobody's approval, or that has it.
-func (s *Service) redeem(ctx context.Context, row store.InviteRow, spki []byte) (Issued, error) {
+func (s *Service) redeem(ctx context.Context, row store.InviteRow, spki []byte, via string) (Issued, error) {
 	if used(row) {
 		return s.again(ctx, row, spki)
 	}
 	if err := usable(row, s.now()); err != nil {
 		return Issued{}, err
 	}
-	d, err := s.draft(decision{name: row.Name, profile: row.Profile, spki: spki, via: viaInvite})
+	d, err := s.draft(decision{name: row.Name, profile: row.Profile, spki: spki, via: via})
 	if err != nil {
 		return Issued{}, err
 	}

@@ -303,3 +303,37 @@ func TestAnInviteThatOnlyTheTableKnowsBuysNothing(t *testing.T) {
 		}
 	}
 }
+
+// A key that the server made is certified for an invite that says so and for
+// no other, and the ledger tells which those are.
+func TestAKeyMadeByTheServerIsMarked(t *testing.T) {
+	h := newHouse(t, "")
+	plain := h.invite("anna/phone")
+	_, err := h.Redeem(t.Context(), RedeemRequest{Code: plain.Code, PublicKey: newSPKI(t), ServerKey: true})
+	wantCode(t, err, CodeNotFound)
+	guarded, err := h.Invite(t.Context(), InviteRequest{Name: named(t, "anna/watch"), Approve: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Redeem(t.Context(), RedeemRequest{Code: guarded.Code, PublicKey: newSPKI(t), ServerKey: true})
+	wantCode(t, err, CodeNotFound)
+	_, err = h.Invite(t.Context(), InviteRequest{Name: named(t, "anna/watch"), Approve: true, ServerKey: true})
+	wantCode(t, err, CodeBadRequest)
+
+	for serverKey, via := range map[bool]string{true: viaServerKey, false: viaInvite} {
+		made, err := h.Invite(t.Context(), InviteRequest{Name: named(t, "anna/frame"), ServerKey: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		issued, err := h.Redeem(t.Context(), RedeemRequest{Code: made.Code, PublicKey: newSPKI(t), ServerKey: serverKey})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := h.Certificates(t.Context(), CertificateFilter{Serial: issued.Serial})
+		if err != nil || len(all) != 1 || all[0].Via != via {
+			t.Errorf("%+v, %v; want it through %s", all, err, via)
+		}
+		_, err = h.Redeem(t.Context(), RedeemRequest{Code: made.Code, PublicKey: newSPKI(t), ServerKey: serverKey})
+		wantCode(t, err, CodeSpent)
+	}
+}

@@ -25,7 +25,9 @@ const (
 	viaSelf   = "self"
 	viaInvite = "invite"
 	viaRenew  = "renew"
-	viaACME   = "acme"
+	// viaServerKey is viaInvite for a key that the server has made.
+	viaServerKey = "server-key"
+	viaACME      = "acme"
 )
 
 // A decision is what every door ends in: whose key is certified for which

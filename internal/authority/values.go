@@ -56,6 +56,8 @@ type InviteRequest struct {
 	Profile string         `json:"profile"`        // "" means device
 	TTL     time.Duration  `json:"ttl,omitempty"`  // zero: 15 minutes, 24 hours for service
 	Group   identity.Group `json:"group,omitzero"` // joined on use; zero for none
+	// ServerKey lets the server make the key, for a device that cannot.
+	ServerKey bool `json:"server_key,omitempty"`
 	// Approve asks for an invite that Redeem spends only after Approve.
 	Approve bool `json:"approve,omitempty"`
 }
@@ -63,12 +65,13 @@ type InviteRequest struct {
 // An Invitation is a code together with what it is good for. The code is a
 // secret: it is shown once and kept only as a hash.
 type Invitation struct {
-	Code    string         `json:"code"`
-	Name    identity.Name  `json:"name"`
-	Profile string         `json:"profile"`
-	Group   identity.Group `json:"group,omitzero"`
-	Expires time.Time      `json:"expires"`
-	Approve bool           `json:"approve,omitempty"`
+	Code      string         `json:"code"`
+	Name      identity.Name  `json:"name"`
+	Profile   string         `json:"profile"`
+	Group     identity.Group `json:"group,omitzero"`
+	Expires   time.Time      `json:"expires"`
+	Approve   bool           `json:"approve,omitempty"`
+	ServerKey bool           `json:"server_key,omitempty"`
 	// Hash is what the ledger keeps of the code.
 	Hash ledger.Hash `json:"hash"`
 }
@@ -85,6 +88,9 @@ type ApproveRequest struct {
 type RedeemRequest struct {
 	Code      string `json:"code"`
 	PublicKey []byte `json:"public_key"` // SubjectPublicKeyInfo, DER
+	// ServerKey says that the server has made the key: only an invite that
+	// allows it is spent.
+	ServerKey bool `json:"server_key,omitempty"`
 }
 
 // A RevokeRequest withdraws one certificate by its serial number, or all of a

@@ -32,6 +32,11 @@ for 15 minutes, and for 24 hours with --profile service. On a terminal the
 command stays and shows what happens. With --approve the device and this
 terminal show the same words, and you confirm them.
 
+With --server-key the server may make the key, on a page that needs no script:
+a last resort for a device that cannot make its own. The server keeps neither
+the key nor the password of the file that it is in, and the ledger marks the
+certificate as issued through server-key.
+
 With --acme it is no link but a key for external account binding: an ACME
 client makes one account with it within 24 hours, whose certificates are those
 of NAME.`,
@@ -66,6 +71,7 @@ of NAME.`,
 	c.Flags().StringVar(&group, "group", "", "the `GROUP` that NAME joins when the link is used")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "do not stay and show what happens")
 	c.Flags().BoolVar(&q.Approve, "approve", false, "ask for your yes before the certificate is issued")
+	c.Flags().BoolVar(&q.ServerKey, "server-key", false, "let the server make the key, for a device that cannot (a last resort)")
 	c.Flags().BoolVar(&acme, "acme", false, "make a key for an ACME account instead of a link")
 	c.Flags().StringArrayVar(&hosts, "dns", nil, "with --acme, a host `NAME` that the account may ask for (default all of the profile's); may be repeated")
 	c.RegisterFlagCompletionFunc("profile", a.completeProfiles)
@@ -131,6 +137,8 @@ type invitation struct {
 	Group   string    `json:"group,omitempty"`
 	Expires time.Time `json:"expires"`
 	Approve bool      `json:"approve,omitempty"`
+	// ServerKeyPage is where the server makes the key, when it may.
+	ServerKeyPage string `json:"server_key_page,omitempty"`
 }
 
 // showInvitation prints the link: to a person's terminal, or into JSON that
@@ -140,7 +148,10 @@ func (a *app) showInvitation(made authority.Invitation, base string) error {
 	if err != nil {
 		return err
 	}
-	v := invitation{link.String(), made.Code, made.Name.String(), made.Profile, made.Group.String(), made.Expires, made.Approve}
+	v := invitation{link.String(), made.Code, made.Name.String(), made.Profile, made.Group.String(), made.Expires, made.Approve, ""}
+	if made.ServerKey {
+		v.ServerKeyPage = link.Base + invite.FilePath
+	}
 	if a.json || a.StdoutTerminal {
 		return a.show(v, func(w io.Writer) { a.drawInvitation(w, v, link) })
 	}
@@ -175,6 +186,9 @@ func (a *app) link(code, base string) (invite.Link, error) {
 func (a *app) drawInvitation(w io.Writer, v invitation, link invite.Link) {
 	say(w, "Invitation for %s, good once, until %s.\n", v.Name, moment(v.Expires))
 	say(w, "On a computer:\n\n    postern join '%s'\n", v.Link)
+	if v.ServerKeyPage != "" {
+		say(w, "On a device that cannot make its key, with this link at hand:\n\n    %s\n", v.ServerKeyPage)
+	}
 	host, _ := link.Host()
 	switch {
 	case onlyHere(host):

@@ -21,7 +21,7 @@ func (f *searching) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.dns, "dns", "", "only certificates for this host `NAME` or address")
 	c.Flags().StringVar(&f.key, "key", "", "only certificates of the public key with this `SHA256`")
 	c.Flags().StringVar(&f.issuer, "issuer", "", "only certificates by this `ISSUER`")
-	c.Flags().StringVar(&f.via, "via", "", "only what came through `DOOR`: issue, sign, invite, renew, self or acme")
+	c.Flags().StringVar(&f.via, "via", "", "only what came through `DOOR`: issue, sign, invite, server-key, renew, self or acme")
 	c.Flags().Var(&f.within, "expires-within", "only certificates that end so soon, such as 14d, the first to end first")
 	c.Flags().StringVar(&f.after, "after", "", "the next page: `PLACE` is what the one before ended with")
 }

@@ -72,7 +72,7 @@ func Handler(o Options) (http.Handler, error) {
 	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now), reports: newLimiter(o.Limits, o.Now), asks: newLimiter(askLimits, o.Now)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
-	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site, Downloads: o.Downloads.offered()}), http.StatusOK))
+	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site, FilePath: invite.FilePath, Downloads: o.Downloads.offered()}), http.StatusOK))
 	mux.HandleFunc("GET "+page.JoinFolder+"{file}", func(w http.ResponseWriter, r *http.Request) {
 		if !o.Downloads.serve(w, r, r.PathValue("file")) {
 			page.NotFound(site).Write(w, http.StatusNotFound)
@@ -80,6 +80,8 @@ func Handler(o Options) (http.Handler, error) {
 	})
 	mux.Handle("POST "+invite.Path, answer(d.join))
 	mux.Handle("POST "+invite.ReportPath, answer(d.report))
+	mux.Handle("GET "+invite.FilePath, answer(d.fileForm))
+	mux.Handle("POST "+invite.FilePath, answer(d.file))
 	if o.Access != nil {
 		mux.Handle("GET "+invite.AskPath, answer(d.accessPage))
 		mux.Handle("POST "+invite.AskPath, answer(d.askAccess))

@@ -37,9 +37,14 @@ type office struct {
 
 	mu   sync.Mutex
 	keys [][]byte // guarded by mu: the public keys that were asked for
+
+	serverKey bool // guarded by mu: the last one was made by the server
 }
 
 func (o *office) Redeem(_ context.Context, r authority.RedeemRequest) (authority.Issued, error) {
+	o.mu.Lock()
+	o.serverKey = r.ServerKey
+	o.mu.Unlock()
 	return o.give(r.PublicKey)
 }
 

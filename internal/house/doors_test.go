@@ -34,6 +34,8 @@ var endpoints = map[string]string{
 	"internal/api POST /v1/access/deny":                                "",
 	"internal/api POST /v1/access/grant":                               "",
 	"internal/enroll GET  + invite.AskPath":                            "",
+	"internal/enroll GET  + invite.FilePath":                           "",
+	"internal/enroll POST  + invite.FilePath":                          "Redeem",
 	"internal/enroll POST  + invite.AskPath":                           "",
 	"internal/api GET /v1/acme/accounts":                               "",
 	"internal/api GET /v1/groups":                                      "",

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// FilePath is where a public side makes the key for invitations that say so.
+const FilePath = Path + "/file"
+
 // AskPath is where a public side lets somebody without an invitation ask for
 // access.
 const AskPath = Path + "/ask"
@@ -29,6 +32,13 @@ type AccessRequest struct {
 	Address string    `json:"address"`
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until"`
+}
+
+// ServerKeyHash returns the hash under which the ledger keeps a code with which
+// the server may make the key. It differs from Hash, so that nothing beside the
+// hash can make another invite one of these.
+func (c Code) ServerKeyHash() [32]byte {
+	return sha256.Sum256(append([]byte("postern invite with a key made by the server\n"), c.b[:]...))
 }
 
 // AccessHash returns the hash by which a request for access is known whose

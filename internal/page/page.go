@@ -64,7 +64,7 @@ var (
 	style     = sync.OnceValue(func() string { return read("style.css") })
 	templates = sync.OnceValue(func() map[string]*template.Template {
 		set := make(map[string]*template.Template)
-		for _, name := range []string{"refusal", "join", "renew", "ask", "asked", "message"} {
+		for _, name := range []string{"refusal", "join", "renew", "ask", "asked", "file", "filemade", "message"} {
 			set[name] = template.Must(template.ParseFS(files, "layout.html", "made.html", name+".html"))
 		}
 		return set

@@ -55,6 +55,8 @@ func pages(t *testing.T) map[string]Page {
 		"ask":       Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, For: "pw.example.com"}),
 		"ask-again": Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, Note: `"><b>`, Wrong: true, Gone: true}),
 		"asked":     Asked(AskedView{Site: "example.com", Path: "/join/ask", Words: "ramp-otter-cape-ozone", Who: "Anna Müller"}),
+		"file":      File(FileView{Site: "example.com", Path: "/join/file", Wrong: "this invitation has been used"}),
+		"filemade":  FileMade(FileMadeView{Site: "example.com", Name: "anna/phone", Password: "abcd-efgh-ijkl-mnop", File: []byte("p12")}),
 		"denied":    AskDenied("example.com"),
 		"later":     AskLater("example.com"),
 		"join":      Join(JoinView{Site: "example.com"}),
@@ -162,7 +164,7 @@ func checkAttributes(t *testing.T, n *html.Node, ids map[string]bool) {
 func TestPolicyAllowsNothingElse(t *testing.T) {
 	for name, p := range pages(t) {
 		action := "form-action 'none'"
-		if name == "ask" || name == "ask-again" {
+		if name == "ask" || name == "ask-again" || name == "file" {
 			action = "form-action 'self'"
 		}
 		for _, part := range []string{"default-src 'none'", "base-uri 'none'", action, "frame-ancestors 'none'"} {
@@ -210,7 +212,7 @@ func TestEveryRefusalHasAPage(t *testing.T) {
 }
 
 func TestEveryTextIsThereAndUsed(t *testing.T) {
-	templates := read("layout.html") + read("refusal.html") + read("join.html") + read("made.html") + read("renew.html") + read("ask.html") + read("asked.html") + read("message.html")
+	templates := read("layout.html") + read("refusal.html") + read("join.html") + read("made.html") + read("renew.html") + read("ask.html") + read("asked.html") + read("file.html") + read("filemade.html") + read("message.html")
 	source, err := os.ReadFile("views.go")
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,14 @@ type texts struct {
 	RefusalAsk       string
 	RefusalRenew     string
 
+	FileTitle    string
+	FileLead     string
+	FileHint     string
+	FileButton   string
+	FileOnce     string
+	FilePassword string
+	FileSaveP    string
+
 	AskTitle     string
 	AskLead      string
 	AskLeadFor   string
@@ -44,6 +52,7 @@ type texts struct {
 	JoinTitle        string
 	JoinLead         string
 	JoinNoScript     string
+	JoinFile         string
 	JoinPaste        string
 	JoinPasteHint    string
 	JoinMistyped     string
@@ -118,6 +127,14 @@ var english = texts{
 	RefusalAsk:       "Ask for access",
 	RefusalRenew:     "Renew this certificate",
 
+	FileTitle:    "A key made by the server",
+	FileLead:     "For a device that cannot make its own key. This works only with an invitation that was made for it.",
+	FileHint:     "Paste the link that you were given, or its code.",
+	FileButton:   "Make the key",
+	FileOnce:     "The server has made the key and keeps no copy. Save the file and the password now: this page cannot be shown again.",
+	FilePassword: "Write the password down",
+	FileSaveP:    "It holds the key and its certificate.",
+
 	AskTitle:     "Ask for access",
 	AskLead:      "The person who runs this site decides who may come in.",
 	AskLeadFor:   "You ask the person who runs",
@@ -146,6 +163,7 @@ var english = texts{
 	JoinTitle:        "You are invited",
 	JoinLead:         "This device can become one of those that the door opens for. It makes a key of its own, which never leaves it.",
 	JoinNoScript:     "Without JavaScript this page cannot make a key. The command below does.",
+	JoinFile:         "If you were told that the server makes the key, go on here.",
 	JoinPaste:        "Your invitation",
 	JoinPasteHint:    "Paste the link that you were given. It stays on this page.",
 	JoinMistyped:     "This link is incomplete or mistyped. Copy it again, from https:// to its last letter.",

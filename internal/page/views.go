@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/base64"
 	"html/template"
 	"strings"
 
@@ -56,6 +57,8 @@ type JoinView struct {
 	Site string
 	// Downloads are programs that the server offers.
 	Downloads []Download
+	// FilePath is where the server makes the key, for invitations that say so.
+	FilePath string
 }
 
 // A Download is the program for one kind of system.
@@ -170,4 +173,35 @@ func AskLater(site string) Page {
 	return Message(MessageView{
 		Title: english.AskLater, Sentence: english.AskLaterP, Remedy: english.AskLaterRem, Site: site,
 	})
+}
+
+// A FileView is what the page shows on which the server makes the key.
+type FileView struct {
+	Site, Path string
+	Wrong      string // why nothing was made; "" at first
+}
+
+// File returns the page with the form. It works without script.
+func File(v FileView) Page {
+	v.Wrong = clean(v.Wrong)
+	return render("file", frame{Title: english.FileTitle, Site: v.Site, Open: true, Form: true, View: v})
+}
+
+// A FileMadeView is a key that the server made, in a file, with its password.
+type FileMadeView struct {
+	Site, Name, Password string
+	File                 []byte
+}
+
+// Download returns the file's name.
+func (v FileMadeView) Download() string { return strings.ReplaceAll(v.Name, "/", "-") + ".p12" }
+
+// Data returns the file as an address that asks nobody.
+func (v FileMadeView) Data() template.URL {
+	return template.URL("data:application/x-pkcs12;base64," + base64.StdEncoding.EncodeToString(v.File))
+}
+
+// FileMade returns the page that holds the file and its password.
+func FileMade(v FileMadeView) Page {
+	return render("filemade", frame{Title: english.JoinTitle, Site: v.Site, Open: true, View: v})
 }
