@@ -110,6 +110,7 @@ func (x *exchange) end() {
 		p = http.ErrAbortHandler // half an answer is not to look like a whole one
 	}
 	if x.status == 0 && p == nil {
+		x.dress()
 		x.status = http.StatusOK // net/http answers so for a handler that wrote nothing
 	}
 	x.count()

@@ -100,6 +100,9 @@ func (k *caller) ask(method, url, host string, body io.Reader, header ...string)
 
 // seen answers with what a handler sees of a request.
 var seen = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/silent" {
+		return
+	}
 	c, _ := ClientOf(r)
 	body, _ := io.ReadAll(r.Body)
 	w.Header().Set("Connection", "keep-alive")
@@ -432,6 +435,10 @@ func TestHTTP3IsToldOf(t *testing.T) {
 			t.Errorf("%s: %q", sentence, resp.Header.Get("Alt-Svc"))
 		}
 		conn := h.mustDial(plain(w.clientTLS(c.d, name)))
+		if resp, _ := raw(t, conn, "GET /silent HTTP/1.1\r\nHost: "+c.host+"\r\n\r\n"); resp.StatusCode == 200 && resp.Header.Get("Alt-Svc") != c.want {
+			t.Errorf("%s, by a handler that writes nothing: %q", sentence, resp.Header.Get("Alt-Svc"))
+		}
+		conn = h.mustDial(plain(w.clientTLS(c.d, name)))
 		if resp, _ := raw(t, conn, "GET / HTTP/1.1\r\nHost: "+c.host+"\r\n\r\n"); resp.Header.Get("Alt-Svc") != c.want {
 			t.Errorf("%s: %q", sentence, resp.Header.Get("Alt-Svc"))
 		}
