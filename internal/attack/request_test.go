@@ -326,3 +326,48 @@ func (f *framer) ask(t testing.TB, authority, method, path string, extra ...hpac
 		}
 	}
 }
+
+// A certificate is shown to whoever makes a browser ask. Another site's page
+// changes nothing by that, whatever kind of request it can send.
+//
+// LXD CVE-2025-54286.
+func TestCrossSite(t *testing.T) {
+	t.Parallel()
+	h := theHouse(t)
+	ben, member := h.identity(t, "ben/laptop"), h.partner.sign(t, dnsDevice("api.acme.test"))
+	const mark = "pressed-by-mallory"
+	for site, who := range map[string]*tls.Certificate{"ben": ben, "parts": ben, "open": ben, "hidden": ben, "old": ben, "partner": member} {
+		host := site + ".attack.test"
+		for sentence, fields := range map[string]string{
+			"a form":                 "Sec-Fetch-Site: cross-site\r\nOrigin: https://evil.test\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+			"a form without Origin":  "Sec-Fetch-Site: cross-site\r\n",
+			"an old browser":         "Origin: https://evil.test\r\n",
+			"a page in a sandbox":    "Origin: null\r\n",
+			"a sibling":              "Sec-Fetch-Site: same-site\r\nOrigin: https://evil.attack.test\r\n",
+			"hidden by Connection":   "Sec-Fetch-Site: cross-site\r\nOrigin: https://evil.test\r\nConnection: Sec-Fetch-Site, Origin\r\n",
+			"a second, milder word":  "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Site: same-origin\r\nOrigin: https://evil.test\r\n",
+			"a prefix of its origin": "Origin: https://" + host + ".evil.test\r\n",
+		} {
+			if got := h.ask(t, h.tls(who, host), "POST /"+mark+" HTTP/1.1\r\nHost: "+host+"\r\n"+fields+"Content-Length: 0\r\n\r\n"); got.String() != "cross-site" {
+				t.Errorf("%s at %s: %s", sentence, site, got)
+			}
+		}
+		websocket := "GET /accept-" + mark + " HTTP/1.1\r\nHost: " + host + "\r\nOrigin: https://evil.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+		if got := h.ask(t, h.tls(who, host), websocket); got.String() != "cross-site" {
+			t.Errorf("a WebSocket at %s: %s", site, got)
+		}
+		own := "Sec-Fetch-Site: same-origin\r\nOrigin: https://" + host + "\r\n"
+		if got := h.ask(t, h.tls(who, host), "POST /own HTTP/1.1\r\nHost: "+host+"\r\n"+own+"Content-Length: 0\r\n\r\n"); got.String() != "200" {
+			t.Errorf("its own page at %s: %s", site, got)
+		}
+	}
+	if got := h.app.saw(mark); len(got) > 0 {
+		t.Errorf("the application saw %q", got[0].head)
+	}
+	for _, path := range []string{"/.postern/renew", "/.postern/again"} {
+		got := h.ask(t, h.tls(ben, "ben.attack.test"), "POST "+path+" HTTP/1.1\r\nHost: ben.attack.test\r\nSec-Fetch-Site: cross-site\r\nOrigin: https://evil.test\r\nContent-Length: 0\r\n\r\n")
+		if got.String() != "cross-site" {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}

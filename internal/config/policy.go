@@ -52,6 +52,25 @@ func (r *reader) cors(n ast.Node, to **gateway.CORS) {
 	*to = c
 }
 
+// crossSite reads which other sites' pages may send what changes things.
+func (r *reader) crossSite(n ast.Node, to *gateway.CrossSite) {
+	*to = gateway.CrossSite{}
+	for i, it := range r.list(n, "cross_site") {
+		switch origin, err := parseOrigin(it.text); {
+		case it.text == "allow":
+			to.Any = true
+		case it.text == "refuse":
+		case err != nil || origin == gateway.AnyOrigin:
+			r.fail(it.at, "write refuse (the default), allow, or origins such as [https://app.example.com]", "cross_site, entry %d: %q is no origin", i+1, it.text)
+		default:
+			to.Origins = append(to.Origins, origin)
+		}
+	}
+	if items := r.list(n, "cross_site"); len(items) > 1 && slices.ContainsFunc(items, func(it item) bool { return it.text == "allow" || it.text == "refuse" }) {
+		r.fail(at(n), "", "cross_site: allow and refuse stand alone")
+	}
+}
+
 // words reads a list of words, each as parse has it.
 func (r *reader) words(what string, parse func(string) (string, error), to *[]string) func(ast.Node) {
 	return func(n ast.Node) {
@@ -122,6 +141,9 @@ func (r *reader) fitsHandshake(p pair, s Site, what string) {
 	}
 	if len(s.TCP) > 0 && len(s.Limits) > 0 {
 		r.fail(p.at, "drop limits", "%s has limits, which count requests", what)
+	}
+	if len(s.TCP) > 0 && (s.CrossSite.Any || len(s.CrossSite.Origins) > 0) {
+		r.fail(p.at, "drop cross_site", "%s has cross_site, which is for HTTP", what)
 	}
 	if len(s.TCP) > 0 && s.CORS != nil {
 		r.fail(p.at, "drop cors", "%s has cors, which is for HTTP", what)

@@ -97,18 +97,21 @@ func (r *reader) route(n ast.Node, s *Site, what string) {
 // policyKeys are the keys that a site and a route have in common.
 func (r *reader) policyKeys(l *rule.List, p *gateway.Policy, m mentions) map[string]func(ast.Node) {
 	return map[string]func(ast.Node){
-		"allow":  func(n ast.Node) { l.Allow = r.terms(n, "allow", m) },
-		"deny":   func(n ast.Node) { l.Deny = r.terms(n, "deny", m) },
-		"when":   func(n ast.Node) { r.condition(n, &p.When) },
-		"mode":   r.word("mode", func(s string) error { return parseMode(s, &p.Audit) }),
-		"limits": func(n ast.Node) { r.limits(n, &p.Limits) },
-		"cors":   func(n ast.Node) { r.cors(n, &p.CORS) },
+		"allow":      func(n ast.Node) { l.Allow = r.terms(n, "allow", m) },
+		"deny":       func(n ast.Node) { l.Deny = r.terms(n, "deny", m) },
+		"when":       func(n ast.Node) { r.condition(n, &p.When) },
+		"mode":       r.word("mode", func(s string) error { return parseMode(s, &p.Audit) }),
+		"limits":     func(n ast.Node) { r.limits(n, &p.Limits) },
+		"cors":       func(n ast.Node) { r.cors(n, &p.CORS) },
+		"cross_site": func(n ast.Node) { r.crossSite(n, &p.CrossSite) },
 	}
 }
 
 // inherited is what routes take over from their site unless they say
 // otherwise.
-func (s *Site) inherited() gateway.Policy { return gateway.Policy{Audit: s.Audit, CORS: s.CORS} }
+func (s *Site) inherited() gateway.Policy {
+	return gateway.Policy{Audit: s.Audit, CORS: s.CORS, CrossSite: s.CrossSite}
+}
 
 func (r *reader) pattern(n ast.Node) rule.Pattern {
 	var p rule.Pattern

@@ -111,7 +111,7 @@ func (g *Gateway) answerAgain(x *exchange, r *http.Request) {
 		return
 	}
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		x.refuse(r, refusal.BadRequest, err.Error())
+		x.refuse(r, refusal.CrossSite, err.Error())
 		return
 	}
 	status := http.StatusNoContent

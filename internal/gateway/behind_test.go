@@ -165,7 +165,7 @@ func TestReservedPaths(t *testing.T) {
 	}
 	resp, body := raw(t, h.mustDial(w.clientTLS(ben, "pw.example.com")),
 		"POST /.postern/renew HTTP/1.1\r\nHost: pw.example.com\r\nOrigin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\n\r\n")
-	if resp.StatusCode != http.StatusBadRequest {
+	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("renewing from another site's page: %s %s", resp.Status, body)
 	}
 	if resp, _ := h.get(ben, "pw.example.com", "/.posternal"); resp.StatusCode != 200 || requests.Load() != 1 {

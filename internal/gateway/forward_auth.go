@@ -71,6 +71,10 @@ func (g *Gateway) answerForward(w http.ResponseWriter, r *http.Request, h http.H
 		g.answerNo(w, r, q, c, v)
 		return
 	}
+	if fault := way.forgedBy(v.client, q.method, q.header, h.Get("X-Forwarded-Host")); fault != "" && !way.Audit {
+		g.answerNo(w, r, q, c, verdict{client: v.client, code: refusal.CrossSite, detail: "forward auth: " + fault})
+		return
+	}
 	out := w.Header()
 	out.Set("Cache-Control", "no-store")
 	if name, serial := c.spokeFor(); name != "" && !v.client.IsZero() {

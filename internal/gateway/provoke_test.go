@@ -108,6 +108,9 @@ var provocations = map[refusal.Code]func(*scene){
 		d.Certificate.Certificate[0] = d.Certificate.Certificate[0][:200]
 		s.shake(s.w.clientTLS(d, "pw.example.com"))
 	},
+	refusal.CrossSite: func(s *scene) {
+		s.say("pw", "POST / HTTP/1.1\r\nHost: pw.example.com\r\nOrigin: https://evil.example.com\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	},
 	refusal.SelfSigned: func(s *scene) {
 		self := newIssuer(s, "ben", nil)
 		s.ask(&device{Certificate: tls.Certificate{Certificate: [][]byte{self.cert.Raw}, PrivateKey: self.key}}, "pw", "/")

@@ -66,7 +66,7 @@ func (g *Gateway) answerRenew(x *exchange, r *http.Request) {
 	defer func() { x.client = Client{} }() // known says whether it is good for more than this
 	// A certificate goes along with requests that other sites' pages make.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		x.refuse(r, refusal.BadRequest, err.Error())
+		x.refuse(r, refusal.CrossSite, err.Error())
 		return
 	}
 	if g.options.Renew == nil {

@@ -16,6 +16,8 @@ type Policy struct {
 	// CORS says which pages of other origins may use it; nil leaves that to
 	// what is behind.
 	CORS *CORS
+	// CrossSite says which of them may send what changes things.
+	CrossSite CrossSite
 	// Limits bound how much one party may use: a site's all of it, a route's
 	// what the route is for.
 	Limits []Limit

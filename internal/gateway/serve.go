@@ -79,6 +79,13 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		return
 	}
 	x.client = v.client
+	if fault := x.way.forgedBy(v.client, r.Method, r.Header, r.Host); fault != "" && v.code == "" {
+		if !x.way.Audit {
+			x.refuse(r, refusal.CrossSite, fault)
+			return
+		}
+		x.wouldRefuse(r, refusal.CrossSite, fault)
+	}
 	if !v.client.IsZero() {
 		g.crowd.know(x.conn)
 		g.remember(x.conn)

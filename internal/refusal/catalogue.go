@@ -139,6 +139,12 @@ var catalogue = []Info{
 		OperatorRemedy: "The log line quotes the condition, which stands under 'when:' in postern.yaml. What keeps it from being answered, such as a header field that was not sent, counts as no.",
 	},
 	{
+		Code: CrossSite, Status: http.StatusForbidden, Title: "Sent by another page",
+		Sentence:       "A page of another site had this device send something here, under your name.",
+		VisitorRemedy:  "If you meant to do it, open this site itself and do it there; if not, close the page that you came from.",
+		OperatorRemedy: "The log line names the origin. If its pages are meant to send things here, add it under 'cross_site:' of the site or route in postern.yaml; 'cross_site: allow' leaves it to the application.",
+	},
+	{
 		Code: RateLimited, Status: http.StatusTooManyRequests, Title: "Too many requests",
 		Sentence:       "More was asked for in a short time than one visitor may have.",
 		VisitorRemedy:  "Wait a little and try again.",

@@ -40,6 +40,7 @@ const (
 	NoIdentity         Code = "no-identity"
 	NotOnList          Code = "not-on-list"
 	Condition          Code = "condition"
+	CrossSite          Code = "cross-site"
 	RateLimited        Code = "rate-limited"
 	OriginNotAllowed   Code = "origin-not-allowed"
 	NotHTTP            Code = "not-http"
