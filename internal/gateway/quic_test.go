@@ -564,3 +564,47 @@ func TestARemovedAuthorityOverHTTP3(t *testing.T) {
 		t.Errorf("with what it kept: %v %s", resp, body)
 	}
 }
+
+// A client that sends nothing of its body, or takes nothing of its answer, is
+// let go over QUIC as well.
+func TestNobodyStallsHTTP3(t *testing.T) {
+	w := newWorld(t)
+	wrote := make(chan error, 1)
+	h := w.open(Options{Limits: Limits{Stall: 300 * time.Millisecond}}, Site{Host: "a.example.com", HTTP3: true, List: allow(t, "ben"), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			if _, err := io.ReadAll(r.Body); err != nil {
+				Refuse(w, r, refusal.UpstreamDown, err.Error())
+			}
+			return
+		}
+		b := make([]byte, 1<<20)
+		for range 64 {
+			if _, err := w.Write(b); err != nil {
+				wrote <- err
+				return
+			}
+		}
+		wrote <- nil
+	})})
+	addr, _ := h.overQUIC()
+	k := mustCall(t, addr, w.clientTLS(w.enrol("ben"), "a.example.com"))
+	never, end := io.Pipe()
+	defer end.Close()
+	if resp, body := k.ask(http.MethodPost, "https://a.example.com/", "", never); resp == nil || codeOf(body) != refusal.BodyStalled {
+		t.Errorf("a body that never comes: %v %s", resp, body)
+	}
+	k = mustCall(t, addr, w.clientTLS(w.enrol("ben"), "a.example.com"))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.example.com/", nil)
+	must(t, err)
+	resp, err := k.RoundTrip(r)
+	must(t, err)
+	defer resp.Body.Close()
+	select {
+	case err := <-wrote:
+		if err == nil {
+			t.Error("an answer that nobody takes was written to its end")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("an answer that nobody takes holds its handler")
+	}
+}
