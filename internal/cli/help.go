@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -34,10 +35,16 @@ const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
 {{end}}{{.UsageString}}`
 
-// shapeHelp gives every command the same help, 80 columns wide.
-func shapeHelp(root *cobra.Command) {
+// helpWords are what the templates can say; cobra keeps them for the whole
+// process, in which several commands may run at once.
+var helpWords = sync.OnceFunc(func() {
 	cobra.AddTemplateFunc("flags", flagLines)
 	cobra.AddTemplateFunc("inGroup", inGroup)
+})
+
+// shapeHelp gives every command the same help, 80 columns wide.
+func shapeHelp(root *cobra.Command) {
+	helpWords()
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(newHelp(root))

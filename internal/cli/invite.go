@@ -55,6 +55,9 @@ of NAME.`,
 			}
 			q.TTL = ttl.d
 			if acme {
+				if q.ServerKey || q.Approve {
+					return usage("leave them out", "--server-key and --approve are about links, and --acme makes none")
+				}
 				if group != "" {
 					return usage("leave --group out", "a server's certificate opens no door, so a group means nothing for it")
 				}

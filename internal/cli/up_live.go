@@ -36,6 +36,9 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 		return api.Status{}, err
 	}
 	status.Advice = append(status.Advice, ending...)
+	if n := len(s.access.Waiting(s.app.Now())); n > 0 {
+		status.Advice = append(status.Advice, count(n, "request")+" for access not answered: 'postern list requests'")
+	}
 	status.Advice = append(status.Advice, s.sites.Load().complaints()...)
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why
