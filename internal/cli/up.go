@@ -90,6 +90,9 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	level.Set(conf.Log.Level)
 	log := telemetry.Logger(a.Stderr, conf.Log.Format, level)
 	a.useMemory()
+	if err := leaveNoCore(); err != nil {
+		log.Warn("a crash may write keys to a core file", "err", err)
+	}
 	inherited, before, err := a.inherit()
 	if err != nil {
 		return err

@@ -1,0 +1,116 @@
+package attack
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"unicode/utf8"
+)
+
+// A secret that others can read is no secret: the server does not start on it,
+// and says which file and what to type.
+func TestKeysThatOthersCanRead(t *testing.T) {
+	t.Parallel()
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	for _, name := range []string{"ledger.key", "issuers/clients-1.key", "issuers/servers-1.key"} {
+		path := filepath.Join(h.data, name)
+		for _, mode := range []os.FileMode{0o644, 0o640, 0o602} {
+			must(t, os.Chmod(path, mode))
+			if said := h.refusesToStart(t); !strings.Contains(said, "chmod 600") || !strings.Contains(said, filepath.Base(name)) {
+				t.Errorf("%s with mode %o: %.300s", name, mode, said)
+			}
+			h.kill()
+		}
+		must(t, os.Chmod(path, 0o600))
+	}
+	h.mustOpen(t)
+	must(t, filepath.WalkDir(h.data, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		secret := strings.HasSuffix(path, ".key") || strings.HasSuffix(path, ".age") || strings.Contains(path, "postern.db") || strings.HasSuffix(path, "refusals.jsonl")
+		if secret && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %v", path, info.Mode())
+		}
+		return nil
+	}))
+}
+
+// What strangers write into names, paths and fields is one line of the log at
+// most, with nothing that steers a terminal, and no secret of anybody's.
+//
+// Puppet CVE-2012-3867; lines forged by a line break.
+func TestNothingIsForgedInTheLog(t *testing.T) {
+	t.Parallel()
+	h := theHouse(t)
+	ben := h.identity(t, "ben/laptop")
+	const forged = "level=ERROR msg=\"forged by mallory\""
+	evil := []string{"\n" + forged, "\r\n" + forged, "%0a" + forged, "\x1b[2J" + forged, "\x00" + forged, "\u2028" + forged, "\u202e" + forged, "\x9b31m" + forged, "\u0085" + forged}
+	for _, e := range evil {
+		for _, request := range []string{
+			"GET /" + e + " HTTP/1.1\r\nHost: ben.attack.test\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: " + e + "\r\n\r\n",
+			"G" + e + " / HTTP/1.1\r\nHost: ben.attack.test\r\n\r\n",
+			"POST / HTTP/1.1\r\nHost: ben.attack.test\r\nOrigin: " + e + "\r\nContent-Length: 0\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: ben.attack.test\r\nUser-Agent: " + e + "\r\nReferer: " + e + "\r\n\r\n",
+			"GET /?secret=hunter2 HTTP/1.1\r\nHost: ben.attack.test\r\nAuthorization: Bearer hunter2\r\nCookie: a=hunter2\r\n\r\n",
+		} {
+			h.say(t, h.tls(ben, "ben.attack.test"), request)
+		}
+		if !utf8.ValidString(e) { // no certificate can be made of it
+			continue
+		}
+		template := device("ben/laptop")
+		template.Subject.CommonName, template.Subject.Organization = e, []string{e}
+		stranger, err := newAuthority("evil "+e, nil)
+		must(t, err)
+		h.get(t, stranger.sign(t, template), "ben.attack.test", "/")
+		c := h.tls(ben, "x"+strings.Trim(e, "\x00\r\n")+".attack.test")
+		c.InsecureSkipVerify = true
+		h.dial(t, c)
+	}
+	for line := range strings.Lines(h.output.String()) {
+		if strings.HasPrefix(line, "level=ERROR") || strings.Contains(line, "hunter2") || strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool {
+			return r < ' ' || 0x7f <= r && r < 0xa0 || r == '\u2028' || r == '\u202e'
+		}) {
+			t.Errorf("the log has %q", line)
+		}
+	}
+}
+
+// Neither the environment of the running server nor what it leaves when it is
+// made to crash holds a key.
+func TestNoKeyInEnvironmentOrCoreDump(t *testing.T) {
+	t.Parallel()
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	h.env = []string{"GOTRACEBACK=crash"} // the setting with which Go dumps core
+	h.mustOpen(t)
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.cmd.Process.Pid))
+	must(t, err)
+	if strings.Contains(string(environment), "PRIVATE KEY") || strings.Contains(string(environment), "AGE-SECRET") {
+		t.Error("a key is in the environment")
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", h.cmd.Process.Pid))
+	must(t, err)
+	for line := range strings.Lines(string(limits)) {
+		if strings.HasPrefix(line, "Max core file size") && !strings.Contains(line, " 0                    0                    ") {
+			t.Errorf("the system may write the server's memory to a file: %s", line)
+		}
+	}
+	must(t, h.cmd.Process.Signal(syscall.SIGABRT))
+	<-h.exited
+	if h.cmd.ProcessState.Sys().(syscall.WaitStatus).CoreDump() {
+		t.Error("it dumped core")
+	}
+	if strings.Contains(h.output.String(), "PRIVATE KEY") {
+		t.Error("a key is in the trace")
+	}
+	h.cmd = nil
+}
