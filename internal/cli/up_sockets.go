@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -100,11 +101,11 @@ func (d *doors) adoptPackets(f *os.File, n socketNote) error {
 // The caller closes them.
 func (d *doors) copies() (files []*os.File, notes []socketNote, err error) {
 	for _, one := range d.all() {
-		l, ok := one.Listener.(interface{ File() (*os.File, error) })
+		l, ok := one.Listener.(syscall.Conn)
 		if !ok {
 			return files, nil, errors.New("a listener is no socket")
 		}
-		f, err := l.File()
+		f, err := copyOf(l)
 		if err != nil {
 			return files, nil, err
 		}
