@@ -30,7 +30,7 @@ func TestTheManualListsEveryMetric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf, _, err := config.Parse("postern.yaml", []byte("listen: \"127.0.0.1:0\"\nsites:\n  localhost: {static: ., allow: [ben]}\n"))
+	conf, _, err := config.Parse("postern.yaml", []byte("listen: \"127.0.0.1:0\"\npublic: {listen: \"127.0.0.1:0\"}\nsites:\n  localhost: {static: ., allow: [ben]}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
