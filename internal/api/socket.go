@@ -59,7 +59,7 @@ func Listen(l *Lock, log *slog.Logger) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	return &guarded{ln, owner, link, log}, nil
+	return &guarded{ln, owner, link, log, make(chan struct{}, 16)}, nil
 }
 
 // socketPath returns where the socket of a link really is: there, or under a
@@ -127,6 +127,8 @@ type guarded struct {
 	owner uint32
 	link  string
 	log   *slog.Logger
+	// turning bounds how many are being turned away at once.
+	turning chan struct{}
 }
 
 // turnedAway is the whole answer to everybody else.
@@ -145,9 +147,25 @@ func (g *guarded) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		g.log.Warn("command turned away", "uid", uid, "err", err)
-		c.SetDeadline(time.Now().Add(time.Second))
-		io.WriteString(c, turnedAway)
-		c.Close()
+		select {
+		case g.turning <- struct{}{}:
+			go func() {
+				defer func() { <-g.turning }()
+				turnAway(c)
+			}()
+		default: // somebody insists
+			c.Close()
+		}
+	}
+}
+
+// turnAway says why and hears the request out, at most a second of it: who
+// writes to a closed connection never reads the answer.
+func turnAway(c *net.UnixConn) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := io.WriteString(c, turnedAway); err == nil && c.CloseWrite() == nil {
+		io.CopyN(io.Discard, c, 64<<10)
 	}
 }
 
