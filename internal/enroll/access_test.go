@@ -228,7 +228,7 @@ func TestApprovalsRace(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
-			err := errors.New("never")
+			var err error
 			if i%4 == 0 {
 				err = a.Deny(words, now)
 				if err == nil {

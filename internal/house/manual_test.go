@@ -34,7 +34,7 @@ func TestTheManualNamesTestsThatExist(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatal(pages, err)
 	}
-	named := regexp.MustCompile("\\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]+")
+	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]+`)
 	for _, page := range pages {
 		text, err := os.ReadFile(page)
 		if err != nil {

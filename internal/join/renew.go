@@ -73,7 +73,7 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 	}
 	if old.at.store != nil {
 		if err := old.at.store.accept(ctx, s.dir, got); err != nil {
-			return Result{}, fmt.Errorf("Windows does not take the new certificate (%w); the old one is still in place", err)
+			return Result{}, fmt.Errorf("the store of Windows does not take the new certificate (%w); the old one is still in place", err)
 		}
 		answer.Notes = nil // certreq put a name into its request, which was ignored
 	}

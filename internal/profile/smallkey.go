@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 what is computed here is public: points whose private halves everybody knows
+
 package profile
 
 import (
