@@ -156,9 +156,10 @@ func (c *conn) Close() error {
 // cut ends the connection at once: what was not yet sent is dropped, and every
 // request on it is cancelled. It reports whether the connection was alive.
 func (c *conn) cut(why error) bool {
-	if !c.finish(why) {
+	if !c.silence(why) {
 		return false
 	}
+	c.wake()
 	c.g.index.remove(c)
 	c.g.crowd.leave(c)
 	c.reset()
