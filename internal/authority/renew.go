@@ -10,7 +10,6 @@ import (
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
-	"github.com/postern-project/postern/internal/roster"
 	"github.com/postern-project/postern/internal/store"
 )
 
@@ -90,7 +89,8 @@ func (s *Service) lapsable(c store.CertificateRow) bool {
 	if !s.now().Before(c.NotAfter.Add(s.policy.Load().RenewExpired)) {
 		return false
 	}
-	return !slices.ContainsFunc(s.roster.Issuers(), func(i roster.Issuer) bool { return i.KeyID == c.Ref.Issuer && i.Distrusted })
+	issuer, ok := s.roster.Issuer(c.Ref.Issuer)
+	return !ok || !issuer.Distrusted
 }
 
 // hostsOf returns the hosts of a certificate by its kept copy.

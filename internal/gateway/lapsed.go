@@ -25,10 +25,8 @@ func (g *Gateway) renewer(c *conn, now time.Time) verdict {
 	if lapsed.code != "" {
 		return lapsed
 	}
-	for _, issuer := range g.roster.Issuers() {
-		if issuer.KeyID == cr.client.Ref.Issuer && issuer.Distrusted {
-			return verdict{code: refusal.IssuerDistrusted, detail: "it has ended, and its issuer " + issuer.Name + " is distrusted: it is not renewed"}
-		}
+	if issuer, ok := g.roster.Issuer(cr.client.Ref.Issuer); ok && issuer.Distrusted {
+		return verdict{code: refusal.IssuerDistrusted, detail: "it has ended, and its issuer " + issuer.Name + " is distrusted: it is not renewed"}
 	}
 	return lapsed
 }

@@ -25,6 +25,7 @@ type Roster interface {
 	TrustDomain() identity.TrustDomain
 	Anchors() ledger.Anchors
 	Issuers() []roster.Issuer
+	Issuer(ledger.KeyID) (roster.Issuer, bool)
 	Generation() uint64
 	Watch(func(roster.Change)) (stop func())
 }

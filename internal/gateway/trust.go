@@ -49,12 +49,8 @@ func (g *Gateway) believe() *trust {
 // id: whoever shows a certificate by it is judged by the ledger alone.
 func (g *Gateway) Believes(issuer ledger.KeyID) bool {
 	t := g.trusted()
-	for _, i := range g.roster.Issuers() {
-		if i.KeyID == issuer {
-			return t.generation == g.roster.Generation()
-		}
-	}
-	return false
+	_, known := g.roster.Issuer(issuer)
+	return known && t.generation == g.roster.Generation()
 }
 
 // trusted returns the trust in force, renewed when the roster has moved on.

@@ -126,6 +126,16 @@ func (r *Roster) OpenInvites() map[ledger.Hash]ledger.InviteCreated {
 // distrusted ones included.
 func (r *Roster) Issuers() []Issuer { return slices.Clone(r.trust.Load().issuers) }
 
+// Issuer returns the issuer that has the key id, distrusted or not.
+func (r *Roster) Issuer(id ledger.KeyID) (Issuer, bool) {
+	all := r.trust.Load().issuers
+	i := slices.IndexFunc(all, func(i Issuer) bool { return i.KeyID == id })
+	if i < 0 {
+		return Issuer{}, false
+	}
+	return all[i], true
+}
+
 // Generation returns a number that grows with every change of the root or the
 // issuers, and with nothing else.
 func (r *Roster) Generation() uint64 { return r.trust.Load().generation }
