@@ -104,15 +104,24 @@ func (n *names) enter(name identity.Name) uint32 {
 			break
 		}
 	}
+	i, node := n.append(name, parent)
+	if parent != none {
+		node.groups.Store(n.nodes.at(parent).groups.Load())
+	}
+	n.index.add(i, func(i uint32) uint64 { return n.hash(n.nodes.at(i).name) })
+	return i
+}
+
+// append adds a name below its parent, or below none. It is not in the index
+// yet.
+func (n *names) append(name identity.Name, parent uint32) (uint32, *node) {
 	i, node := n.nodes.grow()
 	node.name, node.parent, node.child, node.sibling = name, parent, none, none
 	if parent != none {
 		p := n.nodes.at(parent)
 		node.sibling, p.child = p.child, i
-		node.groups.Store(p.groups.Load())
 	}
-	n.index.add(i, func(i uint32) uint64 { return n.hash(n.nodes.at(i).name) })
-	return i
+	return i, node
 }
 
 // regroup works out anew the groups of item i and of everything below it.

@@ -263,12 +263,7 @@ func (in *reading) names() {
 			in.fail(fmt.Errorf("name %s does not follow the one above it", name))
 			return
 		}
-		_, n := names.nodes.grow()
-		n.name, n.parent, n.child, n.sibling = name, parent, none, none
-		if parent != none {
-			p := names.nodes.at(parent)
-			n.sibling, p.child = p.child, i
-		}
+		names.append(name, parent)
 	})
 	if in.err == nil {
 		names.index.fill(names.nodes.n, func(i uint32) uint64 { return names.hash(names.nodes.at(i).name) })
