@@ -1,9 +1,6 @@
 package invite
 
-import (
-	"crypto/sha256"
-	"time"
-)
+import "time"
 
 // FilePath is where a public side makes the key for invitations that say so.
 const FilePath = Path + "/file"
@@ -38,11 +35,11 @@ type AccessRequest struct {
 // the server may make the key. It differs from Hash, so that nothing beside the
 // hash can make another invite one of these.
 func (c Code) ServerKeyHash() [32]byte {
-	return sha256.Sum256(append([]byte("postern invite with a key made by the server\n"), c.b[:]...))
+	return c.hashAs("postern invite with a key made by the server")
 }
 
 // AccessHash returns the hash by which a request for access is known whose
 // page holds the secret.
 func (c Code) AccessHash() [32]byte {
-	return sha256.Sum256(append([]byte("postern asks for access\n"), c.b[:]...))
+	return c.hashAs("postern asks for access")
 }

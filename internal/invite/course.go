@@ -13,7 +13,7 @@ import (
 // an operator has to approve. It differs from Hash, so that nothing beside the
 // hash can make an invite need approval no more.
 func (c Code) GuardedHash() [32]byte {
-	return sha256.Sum256(append([]byte("postern invite to be approved\n"), c.b[:]...))
+	return c.hashAs("postern invite to be approved")
 }
 
 // wordCount is how many words stand for a request: each holds ten bits.

@@ -46,6 +46,12 @@ func (c Code) String() string { return encode(c.b[:]) }
 // keeps it.
 func (c Code) Hash() [32]byte { return sha256.Sum256(c.b[:]) }
 
+// hashAs returns a hash of the code for one purpose, which nobody who knows
+// that for another can work out.
+func (c Code) hashAs(purpose string) [32]byte {
+	return sha256.Sum256(append([]byte(purpose+"\n"), c.b[:]...))
+}
+
 // IsZero reports whether c is nobody's.
 func (c Code) IsZero() bool { return c == Code{} }
 

@@ -116,24 +116,34 @@ func OpenCheckpoint(noteBytes []byte, origin string, pub ed25519.PublicKey) (Che
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	n, err := note.Open(noteBytes, note.VerifierList(v))
+	text, err := openNote(noteBytes, v)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %s: %w", origin, err)
 	}
-	c, err := parseCheckpoint(n.Text)
+	c, err := parseCheckpoint(text)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %s: %w", origin, err)
 	}
 	if c.Origin != origin {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %s where that of %s was expected", c.Origin, origin)
 	}
+	return c, nil
+}
+
+// openNote returns the text of a note that v's key signed, if the note is
+// byte for byte as Sign writes one.
+func openNote(noteBytes []byte, v note.Verifier) (text string, err error) {
+	n, err := note.Open(noteBytes, note.VerifierList(v))
+	if err != nil {
+		return "", err
+	}
 	// Base64 leaves two bits of a signature's last character unused, so two
 	// texts can hold one signature.
 	sig, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
-	if err != nil || !bytes.Equal(noteBytes, signed(n.Text, origin, sig)) {
-		return Checkpoint{}, fmt.Errorf("checkpoint of %s: the note is not written as it was signed", origin)
+	if err != nil || !bytes.Equal(noteBytes, signed(n.Text, v.Name(), sig)) {
+		return "", errors.New("the note is not written as it was signed")
 	}
-	return c, nil
+	return n.Text, nil
 }
 
 // signed returns a note with one signature as the note package writes it.
