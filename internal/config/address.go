@@ -150,9 +150,3 @@ func parseName(s string) (string, error) {
 	}
 	return ascii, nil
 }
-
-// isLoopback reports whether host names this machine for this machine only.
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
-}

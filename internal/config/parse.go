@@ -121,7 +121,7 @@ func (r *reader) metrics(n ast.Node) Address {
 	var a Address
 	r.section(n, "metrics", map[string]func(ast.Node){
 		"listen": r.word("listen", func(s string) (err error) {
-			if a, err = ParseAddress(s); err == nil && !isLoopback(a.Host) {
+			if a, err = ParseAddress(s); err == nil && !a.Loopback() {
 				err = fmt.Errorf("%s is not on this machine's loopback, and metrics are for nobody else: write 127.0.0.1:%d", a, a.Port)
 			}
 			return err

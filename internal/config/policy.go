@@ -55,7 +55,8 @@ func (r *reader) cors(n ast.Node, to **gateway.CORS) {
 // crossSite reads which other sites' pages may send what changes things.
 func (r *reader) crossSite(n ast.Node, to *gateway.CrossSite) {
 	*to = gateway.CrossSite{}
-	for i, it := range r.list(n, "cross_site") {
+	items := r.list(n, "cross_site")
+	for i, it := range items {
 		switch origin, err := parseOrigin(it.text); {
 		case it.text == "allow":
 			to.Any = true
@@ -66,7 +67,7 @@ func (r *reader) crossSite(n ast.Node, to *gateway.CrossSite) {
 			to.Origins = append(to.Origins, origin)
 		}
 	}
-	if items := r.list(n, "cross_site"); len(items) > 1 && slices.ContainsFunc(items, func(it item) bool { return it.text == "allow" || it.text == "refuse" }) {
+	if len(items) > 1 && slices.ContainsFunc(items, func(it item) bool { return it.text == "allow" || it.text == "refuse" }) {
 		r.fail(at(n), "", "cross_site: allow and refuse stand alone")
 	}
 }
