@@ -110,10 +110,11 @@ func (c *CORS) share(h http.Header, origin string) {
 // dress adds what a policy says to the answer's header, once, before it is
 // sent.
 func (x *exchange) dress() {
-	if x.status == 0 {
-		x.tellHTTP3()
+	if x.status != 0 {
+		return
 	}
-	if x.way == nil || x.way.CORS == nil || x.status != 0 {
+	x.tellHTTP3()
+	if x.way == nil || x.way.CORS == nil {
 		return
 	}
 	origin := ""

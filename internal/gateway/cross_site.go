@@ -32,9 +32,9 @@ func (w *way) forgedBy(c Client, method string, h http.Header, host string) stri
 }
 
 // fault says why a request is taken for another origin's doing, or "". host is
-// the request's, with its port. Browsers say where a request comes from in Sec-Fetch-Site, which pages cannot write
-// (Fetch Metadata), and older ones in Origin, as all do for WebSockets (RFC
-// 6455 section 4.1). Programs send neither.
+// the request's, with its port. Browsers say where a request comes from in
+// Sec-Fetch-Site, which pages cannot write (Fetch Metadata), and older ones in
+// Origin, as all do for WebSockets (RFC 6455 section 4.1). Programs send neither.
 func (p CrossSite) fault(method string, h http.Header, host string, cors *CORS) string {
 	if p.Any || harmless(method, h) {
 		return ""

@@ -49,14 +49,16 @@ func (g *Gateway) networksOf(c *conn) []rule.Network {
 // client returns the address that the connection comes from, as far as it was
 // verified: what a forwarding field says is never asked. It is the zero Addr
 // for an address that is no IP address.
-func (c *conn) client() netip.Addr {
-	switch a := c.RemoteAddr().(type) {
+func (c *conn) client() netip.Addr { return addrOf(c.RemoteAddr()) }
+
+func addrOf(a net.Addr) netip.Addr {
+	switch a := a.(type) {
 	case *net.TCPAddr:
 		return a.AddrPort().Addr().Unmap()
 	case *net.UDPAddr:
 		return a.AddrPort().Addr().Unmap()
 	}
-	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -1,13 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -81,13 +81,6 @@ func (w *wire) leave(limit time.Duration) {
 func (w *wire) moved() bool {
 	q := w.quic.Load()
 	return q != nil && addrOf(q.RemoteAddr()) != addrOf(w.remote)
-}
-
-func addrOf(a net.Addr) netip.Addr {
-	if u, ok := a.(*net.UDPAddr); ok {
-		return u.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }
 
 // wire returns what is below c when that is QUIC, else nil.
@@ -384,26 +377,13 @@ func (a *answerHTTP3) settleBody(r *http.Request, limit time.Duration) {
 	a.control.SetReadDeadline(time.Time{})
 	switch {
 	case n > 0:
-		r.Body = &begun{ReadCloser: r.Body, first: first[:n]}
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 		r.Body, r.ContentLength = http.NoBody, 0
 	}
-}
-
-// A begun body is one of which something was read already.
-type begun struct {
-	io.ReadCloser
-	first []byte
-}
-
-// Read reads that first.
-func (b *begun) Read(p []byte) (int, error) {
-	if len(b.first) > 0 {
-		n := copy(p, b.first)
-		b.first = b.first[n:]
-		return n, nil
-	}
-	return b.ReadCloser.Read(p)
 }
 
 // WriteHeader writes the header.
