@@ -3,8 +3,8 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/invite"
@@ -49,31 +49,19 @@ func sayAsking(w io.Writer, all []invite.AccessRequest) {
 	}
 }
 
-// folded breaks a text between words, and in long ones, into lines of at most
-// width characters.
-func folded(s string, width int) (lines []string) {
-	line := ""
-	for _, word := range strings.Fields(s) {
-		for utf8.RuneCountInString(word) > width {
-			head := string([]rune(word)[:width])
-			if line != "" {
-				lines, line = append(lines, line), ""
-			}
-			lines, word = append(lines, head), word[len(head):]
-		}
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
-		default:
-			lines, line = append(lines, line), word
+// folded is wrap, but that it breaks words too long for a line as well, and
+// that a text without words has no lines.
+func folded(s string, width int) []string {
+	var words []string
+	for word := range strings.FieldsSeq(s) {
+		for part := range slices.Chunk([]rune(word), width) {
+			words = append(words, string(part))
 		}
 	}
-	if line != "" {
-		lines = append(lines, line)
+	if len(words) == 0 {
+		return nil
 	}
-	return lines
+	return wrap(strings.Join(words, " "), width)
 }
 
 // answerAsking says yes or no to somebody who asks for access. What they call

@@ -169,15 +169,22 @@ func (a *app) confirm(ctx context.Context, auth api.Authority, r request) error 
 		return nil
 	}
 	io.WriteString(a.Stdout, "Does it show these words? [y/N] ")
-	answer, err := readLine(ctx, a.Stdin)
+	yes, err := a.saidYes(ctx)
 	say(a.Stdout, "")
 	if err != nil {
 		return err
 	}
-	if answer := strings.ToLower(answer); answer == "y" || answer == "yes" {
+	if yes {
 		return a.approve(ctx, auth, r)
 	}
 	return a.deny(ctx, auth, r)
+}
+
+// saidYes reads the answer to a question that ends in [y/N].
+func (a *app) saidYes(ctx context.Context) (bool, error) {
+	answer, err := readLine(ctx, a.Stdin)
+	answer = strings.ToLower(answer)
+	return err == nil && (answer == "y" || answer == "yes"), err
 }
 
 // readLine reads what a person types, or returns when ctx ends.

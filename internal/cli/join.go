@@ -115,9 +115,7 @@ func (a *app) mayReplace(ctx context.Context, e *join.ExistsError) (bool, error)
 		return false, nil
 	}
 	a.note("There is a certificate of %s, good until %s, in\n  %s\nReplace it? [y/N]", e.Name, moment(e.NotAfter), here(e.Dir))
-	answer, err := readLine(ctx, a.Stdin)
-	answer = strings.ToLower(answer)
-	return answer == "y" || answer == "yes", err
+	return a.saidYes(ctx)
 }
 
 func (a *app) sayJoined(w io.Writer, did string, r join.Result) {

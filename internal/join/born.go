@@ -21,6 +21,10 @@ type home struct {
 	store *windows // nil: not there
 }
 
+// bound reports whether the key stays where it was made, so that there is none
+// to copy.
+func (s State) bound() bool { return s.TPM != "" || s.Store != "" }
+
 // none reports whether the key is in a file, which can be copied.
 func (h home) none() bool { return h.tpm == "" && h.store == nil }
 

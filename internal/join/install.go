@@ -37,7 +37,7 @@ type Machine struct {
 // Firefox. An older certificate of the same identity gives way once the new one
 // is in.
 func (m Machine) Install(ctx context.Context, dir string) (Placement, error) {
-	p, err := m.placeIn(ctx, dir, trust.Databases(m.Home))
+	p, err := placeIn(ctx, dir, trust.Databases(m.Home))
 	if err != nil {
 		return p, err
 	}
@@ -56,7 +56,7 @@ func (m Machine) Refresh(ctx context.Context, dir string) (Placement, error) {
 			holding = append(holding, d)
 		}
 	}
-	p, err := m.placeIn(ctx, dir, holding)
+	p, err := placeIn(ctx, dir, holding)
 	if state, serr := ReadState(dir); err != nil || serr != nil || state.Installed == "" {
 		return p, err
 	}
@@ -121,13 +121,13 @@ func (c *certificate) same(k trust.Kept) bool {
 }
 
 // placeIn imports the identity in dir into databases.
-func (m Machine) placeIn(ctx context.Context, dir string, into []trust.Database) (p Placement, err error) {
+func placeIn(ctx context.Context, dir string, into []trust.Database) (p Placement, err error) {
 	if len(into) == 0 {
 		return p, nil
 	}
 	if state, err := ReadState(dir); err != nil {
 		return p, err
-	} else if state.TPM != "" || state.Store != "" {
+	} else if state.bound() {
 		for _, d := range into {
 			p.Notes = append(p.Notes, fmt.Sprintf("not put into %s, which needs a key that can be copied, and this one stays where it was made", d.Browser))
 		}

@@ -50,7 +50,7 @@ func Lines(dir, site string) ([]Line, error) {
 		return fmt.Sprintf("git config --global %s %s", shellQuote("http."+base+"."+what), shellQuote(value))
 	}
 	docker := shellQuote("/etc/docker/certs.d/" + u.Host)
-	if state.Store != "" || state.TPM != "" { // there is no key in a file that other programs can read
+	if state.bound() { // there is no key in a file that other programs can read
 		return []Line{
 			{"curl", c.curlLine(dir, base, state)},
 			{"chromium: /etc/chromium/policies/managed/postern.json", string(chromium)},
