@@ -16,7 +16,7 @@ func smallDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		if os.Getuid() == 0 && os.Getenv("CI") != "" {
+		if os.Getenv("CI") != "" {
 			t.Fatal(err)
 		}
 		t.Skipf("a small disk cannot be mounted here: %v", err)
