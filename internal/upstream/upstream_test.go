@@ -53,6 +53,10 @@ func door(t testing.TB, spec string, o Options) (*httptest.Server, *refused) {
 	return front, f
 }
 
+// The clients of these tests have a transport of their own: httptest closes the
+// idle connections of the default one whenever any server of any test closes.
+func init() { http.DefaultClient.Transport = http.DefaultTransport.(*http.Transport).Clone() }
+
 func get(t testing.TB, url string) (int, string) {
 	t.Helper()
 	res, err := http.Get(url)
