@@ -336,3 +336,70 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) {
 	}
 	return built
 }
+
+// Issuers whose keys are in a TPM: everything works as with files, a TPM that is
+// gone stops issuing and nothing else, and nothing is lost.
+func TestIssuersInATPM(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "tpm") // a socket's path has 107 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	stop := startTPM(t, dir)
+	tpm := "tpm:?path=" + filepath.Join(dir, "socket")
+	d := newDoor(t, "localhost="+site(t, "the page"))
+	write(t, filepath.Join(d.home, "postern.yaml"), []byte("issuers: {key: \""+tpm+"\"}\n"))
+	d.run("init")
+	for _, name := range []string{"clients-1", "servers-1"} {
+		if text, err := os.ReadFile(filepath.Join(d.data, "issuers", name+".key")); err != nil || !bytes.Contains(text, []byte("TSS2 PRIVATE KEY")) {
+			t.Fatalf("the key of %s is not in the TPM: %v", name, err)
+		}
+	}
+	d.open()
+	laptop := d.enrol("ben/laptop")
+	if page := curl(t, d, laptop, "localhost"); !strings.Contains(page, "the page") {
+		t.Fatal(page)
+	}
+	d.run("crl", "export", "--out", "lists")
+	link := d.invitation("anna/phone")
+
+	stop()
+	if out, code := d.try("issue", "ben/phone", "--out", "phone"); code == 0 || !strings.Contains(out, "issuer clients-1 did not sign: no TPM answers") || !strings.Contains(out, "nothing was lost") {
+		t.Errorf("without the TPM: %d %s", code, out)
+	}
+	if out, code := d.try("join", link, "--out", filepath.Join(d.home, "anna")); code == 0 {
+		t.Error(out)
+	}
+	if page := curl(t, d, laptop, "localhost"); !strings.Contains(page, "the page") {
+		t.Errorf("the gateway has stopped: %s", page)
+	}
+	d.run("revoke", "ben/laptop")
+	if page := curl(t, d, laptop, "localhost"); !strings.Contains(page, "revoked") {
+		t.Error(page)
+	}
+
+	startTPM(t, dir)
+	d.run("join", link, "--out", filepath.Join(d.home, "anna"))
+	d.run("issue", "ben/phone", "--out", "phone")
+	words, err := filepath.Glob(filepath.Join(d.data, "secrets", "root-passphrase*.txt"))
+	if err != nil || len(words) != 1 {
+		t.Fatal(words, err)
+	}
+	d.env = append(d.env, "POSTERN_ROOT_PASSPHRASE_FILE="+words[0])
+	d.run("issuer", "rotate", "clients", "--root-key", filepath.Join(d.data, "root.key.age"))
+	d.run("issuer", "rotate", "clients")
+	if text, err := os.ReadFile(filepath.Join(d.data, "issuers", "clients-2.key")); err != nil || !bytes.Contains(text, []byte("TSS2 PRIVATE KEY")) {
+		t.Errorf("the next issuer's key is not in the TPM: %v", err)
+	}
+	tablet := d.enrol("ben/tablet")
+	if page := curl(t, d, tablet, "localhost"); !strings.Contains(page, "the page") {
+		t.Error(page)
+	}
+	d.kill()
+	stop()
+	d.open() // a start needs no TPM
+	if out := d.run("ledger", "verify"); !strings.Contains(out, "as it was written") {
+		t.Error(out)
+	}
+}

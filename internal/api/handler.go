@@ -160,7 +160,7 @@ func problem(err error) (int, *authority.Error) {
 		return http.StatusNotFound, e
 	case authority.CodeExists, authority.CodeSpent, authority.CodeCancelled, authority.CodeRevoked, authority.CodeSuspended, authority.CodeNotYet, authority.CodeDistrusted:
 		return http.StatusConflict, e
-	case authority.CodeReadOnly:
+	case authority.CodeReadOnly, authority.CodeKeyUnavailable:
 		return http.StatusServiceUnavailable, e
 	}
 	return http.StatusBadRequest, e

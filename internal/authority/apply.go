@@ -130,7 +130,7 @@ func (p *application) issuer(asked ceremony.Issuer, der []byte) error {
 		return badRequest(err)
 	}
 	known := roster.Issuer{Name: asked.Name, Use: asked.Use, Certificate: c, KeyID: ledger.KeyIDOf(c)}
-	if _, err := loadIssuer(p.service.dir, known); err != nil {
+	if _, err := loadIssuer(p.service.dir, p.service.tpm(), known); err != nil {
 		return err
 	}
 	p.bodies = append(p.bodies, ledger.IssuerAdded{Name: asked.Name, Use: asked.Use, Certificate: der})
@@ -187,7 +187,7 @@ func (p *application) hold() error {
 			if known.Name != name {
 				continue
 			}
-			i, err := loadIssuer(p.service.dir, known)
+			i, err := loadIssuer(p.service.dir, p.service.tpm(), known)
 			if err != nil {
 				return err
 			}

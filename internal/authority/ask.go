@@ -132,6 +132,9 @@ func (s *Service) askIssuer(a RootAsk) (ceremony.Issuer, error) {
 
 // likeIssuers makes a key of the kind that the issuers have.
 func (s *Service) likeIssuers() (crypto.Signer, error) {
+	if device := s.tpm(); device != "" {
+		return keys.MakeTPMFile(device)
+	}
 	issuers := s.roster.Issuers()
 	return keys.Like(issuers[len(issuers)-1].Certificate.PublicKey)
 }
@@ -139,7 +142,7 @@ func (s *Service) likeIssuers() (crypto.Signer, error) {
 // pendingKey returns the key at path, which an earlier request may have left
 // there, or a new one.
 func (s *Service) pendingKey(path string, generate func() (crypto.Signer, error)) (crypto.Signer, error) {
-	key, err := keys.ReadPrivate(path)
+	key, err := keys.Read(path, s.tpm())
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}

@@ -30,6 +30,7 @@ const (
 	CodeBadCSR         = "bad-certificate-request"
 	CodeDistrusted     = "distrusted"
 	CodeNotYet         = "not-yet"
+	CodeKeyUnavailable = "key-unavailable"
 )
 
 // An Error is a refusal by the authority, with a meaning that survives the

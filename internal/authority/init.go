@@ -30,6 +30,10 @@ type InitOptions struct {
 	TrustDomain identity.TrustDomain
 	// KeyKind is that of the root and the issuers; "" is ECDSA P-256.
 	KeyKind keys.Kind
+	// TPM is the device of the TPM that the issuers' keys are made in; "" makes
+	// them in files. The root's key is not made there: it is sealed, or in the
+	// token that Root is from.
+	TPM string
 	// PublicURL is where the root's list will be served, as in Policy; ""
 	// prints no address into the issuers' certificates.
 	PublicURL string
@@ -222,6 +226,13 @@ func (m *maker) makeRoot() (*ceremony.Root, error) {
 	return ceremony.Create(m.TrustDomain, key, m.Now())
 }
 
+func (m *maker) issuerKey() (crypto.Signer, error) {
+	if m.TPM != "" {
+		return keys.MakeTPMFile(m.TPM)
+	}
+	return keys.Generate(m.KeyKind)
+}
+
 // ask makes the keys of the issuers and of the ledger, and writes what the root
 // has to sign for them.
 func (m *maker) ask() ([]byte, error) {
@@ -230,7 +241,7 @@ func (m *maker) ask() ([]byte, error) {
 		name string
 		use  ledger.Use
 	}{{firstClients, ledger.UseClients}, {firstServers, ledger.UseServers}} {
-		key, err := keys.Generate(m.KeyKind)
+		key, err := m.issuerKey()
 		if err != nil {
 			return nil, err
 		}

@@ -107,6 +107,9 @@ func (s *Service) draft(want decision) (*draft, error) {
 			return nil, err
 		}
 	}
+	if err := by.ready(); err != nil {
+		return nil, err
+	}
 	d := &draft{issuer: by, profile: p, request: profile.Request{
 		ID: s.domain.ID(want.name), DNSNames: want.dns, IPs: want.ips,
 		PublicKey: pub, Now: s.now(), Lifetime: want.lifetime, Issuer: by.Certificate,

@@ -52,13 +52,13 @@ func newUnderstudy(of *x509.Certificate) (understudy, error) {
 }
 
 // loadIssuers reads the keys of the issuers that the ledger trusts.
-func loadIssuers(dir string, known []roster.Issuer) ([]*issuer, error) {
+func loadIssuers(dir, tpm string, known []roster.Issuer) ([]*issuer, error) {
 	var issuers []*issuer
 	for _, k := range known {
 		if k.Distrusted || k.Retired {
 			continue
 		}
-		i, err := loadIssuer(dir, k)
+		i, err := loadIssuer(dir, tpm, k)
 		if err != nil {
 			return nil, fmt.Errorf("issuer %s: %w", k.Name, err)
 		}
@@ -67,9 +67,9 @@ func loadIssuers(dir string, known []roster.Issuer) ([]*issuer, error) {
 	return issuers, nil
 }
 
-func loadIssuer(dir string, known roster.Issuer) (*issuer, error) {
+func loadIssuer(dir, tpm string, known roster.Issuer) (*issuer, error) {
 	path := issuerFile(dir, known.Name, ".key")
-	key, err := keys.ReadPrivate(path)
+	key, err := keys.Read(path, tpm)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: put the key back from the backup, or distrust the issuer", err)
 	}
@@ -84,6 +84,17 @@ func loadIssuer(dir string, known roster.Issuer) (*issuer, error) {
 		understudy: sync.OnceValues(func() (understudy, error) { return newUnderstudy(known.Certificate) }),
 		askedAs:    sync.OnceValue(func() map[crypto.Hash]hashed { return namesOf(known) }),
 	}, nil
+}
+
+// ready refuses what would be recorded and not signed, when a key in hardware is
+// not there.
+func (i *issuer) ready() error {
+	if k, ok := i.key.(interface{ Ready() error }); ok {
+		if err := k.Ready(); err != nil {
+			return notSigned(i, err)
+		}
+	}
+	return nil
 }
 
 func useOf(u profile.Usage) ledger.Use {

@@ -73,6 +73,9 @@ type Policy struct {
 	// RenewExpired is for how long after its end a certificate can still be
 	// renewed by proof of its key; zero is not at all.
 	RenewExpired time.Duration
+	// TPM is the device of the TPM in which the keys of new issuers are made; ""
+	// makes them in files.
+	TPM string
 	// ACME says what the ACME servers of profiles issue; a profile that is not
 	// named has none.
 	ACME map[string]permit.Policy
@@ -86,6 +89,9 @@ func (s *Service) Enforce(p Policy) {
 	}
 	s.policy.Store(&p)
 }
+
+// tpm returns the device of the TPM that issuers' keys are in.
+func (s *Service) tpm() string { return s.policy.Load().TPM }
 
 // Profiles returns the profiles that are in force.
 func (s *Service) Profiles(context.Context) ([]Profile, error) {
@@ -118,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if s.roster.Root() == nil {
 		return nil, errors.New("open authority: the roster is empty: load it from the store first")
 	}
-	issuers, err := loadIssuers(o.Dir, o.Roster.Issuers())
+	issuers, err := loadIssuers(o.Dir, o.Policy.TPM, o.Roster.Issuers())
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/profile"
 )
@@ -28,7 +29,7 @@ func sign(rehearsed *x509.Certificate, by *issuer) (*x509.Certificate, error) {
 	}
 	signature, err := crypto.SignMessage(by.key, rand.Reader, rehearsed.RawTBSCertificate, how.Hash())
 	if err != nil {
-		return nil, fmt.Errorf("sign with issuer %s: %w", by.Name, err)
+		return nil, notSigned(by, err)
 	}
 	if _, plain := by.key.(*ecdsa.PrivateKey); !plain {
 		if err := by.Certificate.CheckSignature(how.Algorithm, rehearsed.RawTBSCertificate, signature); err != nil {
@@ -39,6 +40,15 @@ func sign(rehearsed *x509.Certificate, by *issuer) (*x509.Certificate, error) {
 	c.Signature = signature
 	c.Raw, err = how.Assemble(rehearsed.RawTBSCertificate, signature)
 	return &c, err
+}
+
+// notSigned tells of a key in hardware that is not there. What was to be signed
+// is recorded, so that it is signed when it is asked for again.
+func notSigned(by *issuer, err error) error {
+	if gone, ok := errors.AsType[*keys.TokenError](err); ok {
+		return &Error{Code: CodeKeyUnavailable, Msg: fmt.Sprintf("issuer %s did not sign: %v", by.Name, gone), Hint: "nothing was lost, try again once it answers"}
+	}
+	return fmt.Errorf("sign with issuer %s: %w", by.Name, err)
 }
 
 // rehearse encodes a certificate with a signature that is worth nothing. Its

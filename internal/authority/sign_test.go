@@ -18,7 +18,8 @@ import (
 )
 
 // One door to the signing key: the field that holds it is read in sign, and in
-// attest for revocation lists alone, which cannot be given a certificate. Beside
+// attest for revocation lists alone, which cannot be given a certificate; ready
+// asks only whether hardware is there. Beside
 // them, newUnderstudy signs with a key that is thrown away, and attestAnswer with the
 // key of an OCSP responder.
 func TestOneFunctionSigns(t *testing.T) {
@@ -42,7 +43,7 @@ func TestOneFunctionSigns(t *testing.T) {
 	if want := map[string]int{"sign": 1, "attest": 1, "attestAnswer": 1, "newUnderstudy": 1}; !maps.Equal(calls, want) {
 		t.Errorf("something is signed by %v, want %v", calls, want)
 	}
-	if want := map[string]int{"sign": 2, "attest": 1}; !maps.Equal(reads, want) {
+	if want := map[string]int{"sign": 2, "attest": 1, "ready": 1}; !maps.Equal(reads, want) {
 		t.Errorf("an issuer's key is read by %v, want %v", reads, want)
 	}
 }

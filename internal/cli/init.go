@@ -48,7 +48,7 @@ for them, and --answer completes the authority with what the root answered.`,
 		},
 	}
 	c.Flags().StringVar(&f.domain, "trust-domain", "", trustDomainUsage)
-	c.Flags().StringVar(&f.key, "key", "", "the `KIND` of the issuers' keys: ecdsa-p256, ecdsa-p384 or rsa-3072")
+	c.Flags().StringVar(&f.key, "key", "", "the `KIND` of the issuers' keys: ecdsa-p256, ecdsa-p384, rsa-3072, or tpm: made in this machine's TPM")
 	c.Flags().StringVar(&f.root.key, "root-key", "", "sign with a root made before, whose sealed key is in `FILE`")
 	c.Flags().StringVar(&f.root.cert, "root", "", rootUsage)
 	c.Flags().BoolVar(&f.without, "without-root", false, "make all but what the root has to sign, and ask for that")
@@ -72,7 +72,7 @@ func (a *app) init(ctx context.Context, f initFlags) (err error) {
 		return err
 	}
 	if key != "" {
-		if conf.IssuerKey, err = keys.ParseKind(key); err != nil {
+		if conf, err = conf.WithIssuerKey(key); err != nil {
 			return &UsageError{err, ""}
 		}
 	}
@@ -118,7 +118,7 @@ type founded struct {
 // root sealed by words that nobody has seen.
 func (a *app) found(ctx context.Context, conf config.Config) (founded, error) {
 	made := founded{TrustDomain: domainOf(conf).String(), Data: a.data()}
-	o := authority.InitOptions{Dir: a.data(), TrustDomain: domainOf(conf), KeyKind: conf.IssuerKey, PublicURL: conf.Public.PlainURL(), Now: a.Now}
+	o := authority.InitOptions{Dir: a.data(), TrustDomain: domainOf(conf), KeyKind: conf.IssuerKey, TPM: conf.IssuerTPM, PublicURL: conf.Public.PlainURL(), Now: a.Now}
 	if path := a.Getenv(passphraseVariable); path != "" {
 		p, err := keys.ReadPassphraseFile(path)
 		if err != nil {

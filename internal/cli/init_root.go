@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) initOptions(conf config.Config) authority.InitOptions {
-	return authority.InitOptions{Dir: a.data(), TrustDomain: domainOf(conf), KeyKind: conf.IssuerKey, PublicURL: conf.Public.PlainURL(), Now: a.Now}
+	return authority.InitOptions{Dir: a.data(), TrustDomain: domainOf(conf), KeyKind: conf.IssuerKey, TPM: conf.IssuerTPM, PublicURL: conf.Public.PlainURL(), Now: a.Now}
 }
 
 // initUnder makes the authority under a root whose key is here for the moment.

@@ -68,6 +68,8 @@ type Config struct {
 	RenewExpired time.Duration
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
+	// IssuerTPM is the device of the TPM that they are made in; "" for files.
+	IssuerTPM string
 
 	lines []string
 }
@@ -150,6 +152,23 @@ func Default() Config {
 	}
 	c.Public.Listen = c.Listen[0].next()
 	return c
+}
+
+// WithIssuerKey returns the configuration whose new issuers have keys of the
+// kind written as s: one of those of keys.ParseKind, or tpm, also with the path of
+// a device as in tpm:?path=/dev/tpm0.
+func (c Config) WithIssuerKey(s string) (Config, error) {
+	var err error
+	if strings.HasPrefix(s, "tpm") {
+		c.IssuerKey = keys.ECDSAP256
+		c.IssuerTPM, err = keys.ParseTPM(s)
+		return c, err
+	}
+	c.IssuerTPM = ""
+	if c.IssuerKey, err = keys.ParseKind(s); err != nil {
+		err = fmt.Errorf("%w, or tpm", err)
+	}
+	return c, err
 }
 
 // Site returns the site of a canonical host.

@@ -11,7 +11,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/postern-project/postern/internal/identity"
-	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/telemetry"
 )
 
@@ -70,7 +69,7 @@ func (r *reader) config(root ast.Node) Config {
 		"public_ca":       func(n ast.Node) { c.PublicCA = r.publicCA(n) },
 		"acme":            func(n ast.Node) { c.ACME = r.acme(n) },
 		"renew_expired":   r.word("renew_expired", func(s string) (err error) { c.RenewExpired, err = parseRenewExpired(s); return err }),
-		"issuers":         func(n ast.Node) { r.issuers(n, &c.IssuerKey) },
+		"issuers":         func(n ast.Node) { r.issuers(n, &c) },
 		"time_zone":       r.word("time_zone", func(s string) (err error) { c.Zone, err = parseZone(s); return err }),
 	})
 	if c.Public.Host == "" && c.Public.Listen.IsZero() {
@@ -137,9 +136,9 @@ func (r *reader) log(n ast.Node, to *Log) {
 	})
 }
 
-func (r *reader) issuers(n ast.Node, to *keys.Kind) {
+func (r *reader) issuers(n ast.Node, to *Config) {
 	r.section(n, "issuers", map[string]func(ast.Node){
-		"key": r.word("key", func(s string) (err error) { *to, err = keys.ParseKind(s); return err }),
+		"key": r.word("key", func(s string) (err error) { *to, err = to.WithIssuerKey(s); return err }),
 	})
 }
 

@@ -38,6 +38,8 @@ var statuses = map[string]int{
 	authority.CodeRevoked:     http.StatusForbidden,
 	authority.CodeWeakKey:     http.StatusUnprocessableEntity,
 	authority.CodeReadOnly:    http.StatusServiceUnavailable,
+
+	authority.CodeKeyUnavailable: http.StatusServiceUnavailable,
 }
 
 // advice replaces the authority's hints, which speak to its operator, by what
@@ -51,6 +53,8 @@ var advice = map[string]string{
 	authority.CodeRevoked:   "ask the person who runs this site for a new invitation",
 	authority.CodeWeakKey:   "make a new key and try again; the invitation is still good",
 	authority.CodeReadOnly:  "try again later; the invitation is still good",
+
+	authority.CodeKeyUnavailable: "try again later; the invitation is still good",
 }
 
 func fromAuthority(e *authority.Error) error {
@@ -59,6 +63,9 @@ func fromAuthority(e *authority.Error) error {
 		status = http.StatusBadRequest
 	}
 	detail := e.Msg
+	if e.Code == authority.CodeKeyUnavailable { // which key, and where, is the operator's to know
+		detail = "the authority cannot sign now"
+	}
 	if what := advice[e.Code]; what != "" {
 		detail += ": " + what
 	}

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -66,6 +67,15 @@ func newTPMFile(device string, key *keyfile.TPMKey) (*TPMFile, error) {
 // Public returns the key's public half.
 func (k *TPMFile) Public() crypto.PublicKey { return k.pub }
 
+// Ready reports whether the TPM is there to sign, as an error if it is not.
+func (k *TPMFile) Ready() error {
+	t, err := dialTPM(tpmRef{path: k.device})
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
 // Sign has the TPM sign a digest by SHA-256 or SHA-384. It opens the TPM for
 // this signature only.
 func (k *TPMFile) Sign(random io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
@@ -112,6 +122,25 @@ func ReadIn(path, device string) (crypto.Signer, error) {
 		return nil, fmt.Errorf("read key %s: %w", path, err)
 	}
 	return k, nil
+}
+
+// Read reads the key at path, whether the file holds it or the TPM at device
+// does; "" is the machine's own TPM. The TPM is not asked before it signs.
+func Read(path, device string) (crypto.Signer, error) {
+	data, err := readPrivateFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	wrapped := false
+	if block, _ := pem.Decode(data); block != nil {
+		wrapped = block.Type == tpmBlock
+		clear(block.Bytes)
+	}
+	clear(data)
+	if wrapped {
+		return ReadIn(path, cmp.Or(device, defaultTPM))
+	}
+	return ReadPrivate(path)
 }
 
 func parseTPMFile(der []byte) (key *keyfile.TPMKey, err error) {
