@@ -39,6 +39,8 @@ type Options struct {
 	// is what is wanted: for the same hosts, and not revoked. One that does not
 	// fit is replaced within a minute. Nil takes any.
 	Fits func(leaf *x509.Certificate) bool
+	// Key makes the keys; nil makes them for ECDSA P-256.
+	Key func() (crypto.Signer, error)
 }
 
 // A Keeper keeps one certificate fresh: it makes a key and obtains a
@@ -50,6 +52,7 @@ type Keeper struct {
 	log   *slog.Logger
 	now   func() time.Time
 	fits  func(*x509.Certificate) bool
+	key   func() (crypto.Signer, error)
 
 	renewing sync.Mutex // one renewal at a time
 	current  atomic.Pointer[held]
@@ -68,7 +71,7 @@ func NewKeeper(dir string, issue Issue, o Options) (*Keeper, error) {
 	if issue == nil {
 		return nil, errors.New("keeper: something has to issue the certificates")
 	}
-	k := &Keeper{dir: dir, issue: issue, log: o.Log, now: o.Now, fits: o.Fits}
+	k := &Keeper{dir: dir, issue: issue, log: o.Log, now: o.Now, fits: o.Fits, key: o.Key}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,6 +80,9 @@ func NewKeeper(dir string, issue Issue, o Options) (*Keeper, error) {
 	}
 	if k.fits == nil {
 		k.fits = func(*x509.Certificate) bool { return true }
+	}
+	if k.key == nil {
+		k.key = func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 	}
 	found, err := load(dir)
 	if err != nil {
@@ -154,7 +160,7 @@ func (k *Keeper) refresh(ctx context.Context) error {
 
 // obtain makes a key and has it certified.
 func (k *Keeper) obtain(ctx context.Context) (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := k.key()
 	if err != nil {
 		return nil, err
 	}

@@ -23,14 +23,14 @@ import (
 // not in the list fails the test until somebody has thought about it.
 var doors = map[string]string{
 	"Issue": "sign", "IssueResponder": "sign", "Redeem": "sign", "Renew": "sign", "Approve": "sign",
-	"IssueACME": "sign", "ACMEChain": "sign",
+	"IssueACME": "sign", "ACMEChain": "sign", "RedeemSCEP": "sign", "IssueRegistration": "sign",
 	"RevocationList": "attest", "AnswerOCSP": "attestAnswer",
 
 	"ACMEAccounts": "", "ACMENonceKey": "", "ACMEOrder": "", "ACMEOrders": "", "ACMEPermits": "", "ACMERecord": "",
 	"ACMERecordBy": "", "ACMERecordsOf": "", "ACMERenewal": "", "Advice": "", "ApplyRoot": "", "AskRoot": "", "Await": "",
 	"BindACMEAccount": "", "CancelInvite": "", "Certificates": "", "ChangeGroup": "", "CloseACMEAccount": "",
 	"CountACMERecords": "", "CreateACMEKey": "", "Distrust": "", "Enforce": "", "FindACMEAccount": "", "Groups": "", "Head": "",
-	"Hierarchy": "", "Identities": "", "Identity": "", "Invite": "", "Invites": "", "Issuers": "", "Profiles": "",
+	"Hierarchy": "", "Identities": "", "Identity": "", "Invite": "", "Invites": "", "Issuers": "", "LookInvite": "", "Profiles": "",
 	"RekeyACMEAccount": "", "Reinstate": "", "Respond": "", "Revoke": "", "RevokeACME": "", "Root": "", "Roots": "", "Rotate": "",
 	"Shards": "", "Suspend": "", "SweepACMERecords": "", "TrustDomain": "", "Verify": "", "WriteACMERecords": "",
 }

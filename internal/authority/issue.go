@@ -28,6 +28,7 @@ const (
 	// viaServerKey is viaInvite for a key that the server has made.
 	viaServerKey = "server-key"
 	viaACME      = "acme"
+	viaSCEP      = "scep"
 )
 
 // A decision is what every door ends in: whose key is certified for which
@@ -41,7 +42,7 @@ type decision struct {
 	lifetime time.Duration
 	via      string
 	from     ledger.Ref // renewed from; zero otherwise
-	by       *issuer    // whose responder it is; nil otherwise
+	by       *issuer    // whose responder or registration authority it is; nil otherwise
 }
 
 // A draft is a certificate whose to-be-signed part is final and has been
@@ -150,7 +151,10 @@ func linted(err error) error {
 // profileFor returns the profile of a decision. The server's own certificates
 // keep to the built-in one, so that no configuration can lock its owner out.
 func (s *Service) profileFor(want decision) (profile.Profile, error) {
-	if want.by != nil {
+	switch {
+	case want.by != nil && want.profile == profile.RegistrationName:
+		return profile.Registration(), nil
+	case want.by != nil:
 		return profile.Responder(), nil
 	}
 	if want.via == viaSelf {

@@ -115,13 +115,17 @@ func (s *Service) Invites(ctx context.Context) ([]Invite, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Invite{
-			ID: row.Code.String()[:8], Name: row.Name, Profile: row.Profile, Group: row.Group,
-			Created: row.CreatedAt, Expires: row.Expires, UsedAt: row.UsedAt, Status: inviteStatus(row, s.now()),
-		})
+		all = append(all, inviteOf(row, s.now()))
 	}
 	slices.SortStableFunc(all, func(a, b Invite) int { return b.Created.Compare(a.Created) })
 	return all, nil
+}
+
+func inviteOf(row store.InviteRow, now time.Time) Invite {
+	return Invite{
+		ID: row.Code.String()[:8], Name: row.Name, Profile: row.Profile, Group: row.Group,
+		Created: row.CreatedAt, Expires: row.Expires, UsedAt: row.UsedAt, Status: inviteStatus(row, now),
+	}
 }
 
 func inviteStatus(row store.InviteRow, now time.Time) string {

@@ -30,7 +30,7 @@ const (
 // brings besides; the database comes last, for a folder with one is an authority.
 var (
 	pieces  = []string{RootFile, RootKeyFile, CeremoniesFile, IssuersFolder, LedgerKeyFile, DatabaseFile}
-	brought = []string{nextLedgerKeyFile, lastLedgerKeyFile, requestsFolder, ACMEKeyFile, ListNumberFile, "assertions", "served", "responders", "upstream", "public"}
+	brought = []string{nextLedgerKeyFile, lastLedgerKeyFile, requestsFolder, ACMEKeyFile, ListNumberFile, "assertions", "served", "responders", "registration", "upstream", "public"}
 )
 
 // A state is how far an earlier run of Init came.

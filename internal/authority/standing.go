@@ -18,7 +18,7 @@ const SitesName = "sites"
 // for an issuer in OCSP.
 const RespondersName = "ocsp"
 
-// place refuses a name below SitesName or RespondersName to everybody but the
+// place refuses a name below SitesName, RespondersName or RegistrationsName to everybody but the
 // server itself, and one below ACMENames to everybody but the accounts of open
 // profiles.
 func place(n identity.Name, via string) error {
@@ -26,7 +26,7 @@ func place(n identity.Name, via string) error {
 	for above := range n.Lineage() {
 		top = above.String()
 	}
-	sites, strangers := top == SitesName || top == RespondersName, top == ACMENames
+	sites, strangers := top == SitesName || top == RespondersName || top == RegistrationsName, top == ACMENames
 	switch {
 	case strangers && via != viaACME:
 		return refuse(CodeBadRequest, "choose another first part", "names under %q belong to ACME accounts that nobody invited", ACMENames)

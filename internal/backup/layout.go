@@ -41,7 +41,7 @@ var layout = []struct {
 	{exactly(`issuers/` + word + `\.key`), Secret},
 	{exactly(`acme\.key`), Secret},                   // without it keys for accounts that were not used yet are void
 	{exactly(`assertions/[0-9TZ]{16}\.key`), Secret}, // applications know the public halves
-	{exactly(`(served|responders|upstream)/` + word + `/kept\.pem`), Secret},
+	{exactly(`(served|responders|registration|upstream)/` + word + `/kept\.pem`), Secret},
 	{exactly(`public/locks(/` + word + `)+`), Left}, // of a process that runs
 	{exactly(`public(/` + word + `){1,6}`), Secret}, // the account with a public authority, and its certificates
 	{exactly(`postern\.db`), Recorded},

@@ -122,9 +122,11 @@ func checkUsage(c *x509.Certificate, u Usage) error {
 	switch {
 	case c.IsCA || !c.BasicConstraintsValid:
 		return errors.New("it is not marked as the end of a chain")
-	case c.KeyUsage != x509.KeyUsageDigitalSignature:
-		return errors.New("its key usage is not digitalSignature alone")
-	case len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != u.eku() || len(c.UnknownExtKeyUsage) != 0:
+	case c.KeyUsage != u.keyUsage():
+		return fmt.Errorf("its key usage is not that of a %s alone", u)
+	case u == registration && len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 1 && c.UnknownExtKeyUsage[0].Equal(oidRegistration):
+		return nil
+	case u == registration || len(c.ExtKeyUsage) != 1 || c.ExtKeyUsage[0] != u.eku() || len(c.UnknownExtKeyUsage) != 0:
 		return fmt.Errorf("its extended key usage is not that of a %s alone", u)
 	}
 	return nil

@@ -139,12 +139,19 @@ var (
 
 func addExtensions(b *cryptobyte.Builder, c *x509.Certificate) {
 	AddExtension(b, oidKeyUsage, true, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.BIT_STRING, func(b *cryptobyte.Builder) { b.AddBytes([]byte{7, 0x80}) }) // digitalSignature
+		bits := []byte{7, 0x80} // digitalSignature
+		if c.KeyUsage&x509.KeyUsageKeyEncipherment != 0 {
+			bits = []byte{5, 0xa0}
+		}
+		b.AddASN1(asn1.BIT_STRING, func(b *cryptobyte.Builder) { b.AddBytes(bits) })
 	})
 	AddExtension(b, oidExtKeyUsage, false, func(b *cryptobyte.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			for _, u := range c.ExtKeyUsage {
 				addUsage(b, u)
+			}
+			for _, oid := range c.UnknownExtKeyUsage {
+				b.AddASN1ObjectIdentifier(oid)
 			}
 		})
 	})

@@ -74,8 +74,7 @@ func (p Profile) Template(r Request) (*x509.Certificate, error) {
 		Subject:               pkix.Name{CommonName: subject(r.ID, hosts)},
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{p.usage.eku()},
+		KeyUsage:              p.usage.keyUsage(),
 		BasicConstraintsValid: true,
 		SubjectKeyId:          ski,
 		AuthorityKeyId:        r.Issuer.SubjectKeyId,
@@ -87,8 +86,14 @@ func (p Profile) Template(r Request) (*x509.Certificate, error) {
 		IssuingCertificateURL: present(r.Pointers.Issuer),
 		PublicKey:             r.PublicKey,
 	}
-	if p.usage == responder {
+	switch p.usage {
+	case registration:
+		c.UnknownExtKeyUsage = []encodingasn1.ObjectIdentifier{oidRegistration}
+	case responder:
 		c.ExtraExtensions = []pkix.Extension{noCheck}
+		fallthrough
+	default:
+		c.ExtKeyUsage = []x509.ExtKeyUsage{p.usage.eku()}
 	}
 	return c, withinConstraints(c, r.Issuer)
 }
@@ -143,6 +148,13 @@ func (p Profile) validity(r Request) (from, to time.Time, err error) {
 			r.Issuer.Subject.CommonName, r.Issuer.NotBefore.Format(time.DateOnly), r.Issuer.NotAfter.Format(time.DateOnly), now.Format(time.DateOnly))
 	}
 	return from, to, nil
+}
+
+func (u Usage) keyUsage() x509.KeyUsage {
+	if u == registration {
+		return x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
+	}
+	return x509.KeyUsageDigitalSignature
 }
 
 func (u Usage) eku() x509.ExtKeyUsage {
