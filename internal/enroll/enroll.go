@@ -53,6 +53,9 @@ type Options struct {
 	Now func() time.Time
 	// Limits bound the attempts; the zero Limits are the defaults.
 	Limits Limits
+	// Attempts are counted together with those that come in elsewhere; nil
+	// counts those here alone, by Limits.
+	Attempts *Attempts
 }
 
 // Handler returns the public side's answer to /join and below it, and to what
@@ -69,7 +72,10 @@ func Handler(o Options) (http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	d := &desk{options: o, limit: newLimiter(o.Limits, o.Now), reports: newLimiter(o.Limits, o.Now), asks: newLimiter(askLimits, o.Now)}
+	if o.Attempts == nil {
+		o.Attempts = NewAttempts(o.Limits, o.Now)
+	}
+	d := &desk{options: o, limit: o.Attempts.limit, reports: newLimiter(o.Limits, o.Now), asks: newLimiter(askLimits, o.Now)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
 	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site, FilePath: invite.FilePath, Downloads: o.Downloads.offered()}), http.StatusOK))

@@ -28,7 +28,7 @@ var storeys = [][]string{
 	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry"}, // what is kept, and where
 	{"follow", "assertion"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
-	{"enroll", "publish", "backup", "join", "api", "config", "acme"},
+	{"enroll", "publish", "backup", "join", "api", "config", "acme", "scep"},
 	{"demo"},
 	{"cli"},
 }
