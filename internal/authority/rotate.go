@@ -77,7 +77,7 @@ func (s *Service) machines(ctx context.Context, since uint64) ([]Holder, error) 
 		if err != nil {
 			return nil, err
 		}
-		joined := row.Via == viaInvite || row.Via == viaServerKey || row.Via == viaRenew
+		joined := row.Via == viaInvite || row.Via == viaServerKey || row.Via == viaSCEP || row.Via == viaRenew
 		if joined && !row.Revoked && now.Before(row.NotAfter) && !below(row.Name, SitesName) {
 			newest[row.Name] = max(newest[row.Name], row.Seq)
 		}

@@ -42,7 +42,9 @@ func (s *Service) RedeemSCEP(ctx context.Context, r SCEPRequest) (Issued, error)
 	if err != nil {
 		return Issued{}, err
 	}
-	return s.redeem(ctx, row, csr.spki, viaSCEP)
+	issued, err := s.redeem(ctx, row, csr.spki, viaSCEP)
+	issued.Invite = row.Code
+	return issued, err
 }
 
 // LookInvite returns what an open invite is good for, by its code, and spends
@@ -66,9 +68,11 @@ func (s *Service) inviteFor(ctx context.Context, code string) (store.InviteRow, 
 	if err != nil {
 		return store.InviteRow{}, &Error{Code: CodeMistyped, Msg: err.Error()}
 	}
-	row, err := s.store.Invite(ctx, ledger.Hash(c.Hash()))
-	if !errors.Is(err, store.ErrNotFound) {
-		return row, err
+	for _, hash := range []ledger.Hash{ledger.Hash(c.Hash()), c.ServerKeyHash()} {
+		row, err := s.store.Invite(ctx, hash)
+		if !errors.Is(err, store.ErrNotFound) {
+			return row, err
+		}
 	}
 	if _, err := s.store.Invite(ctx, c.GuardedHash()); err != nil {
 		return store.InviteRow{}, notFound(err, unknownInvite())

@@ -41,6 +41,8 @@ type Issued struct {
 	Chain [][]byte `json:"chain"`
 	Root  []byte   `json:"root"`
 	Roots [][]byte `json:"roots"`
+	// Invite is the hash of the code that SCEP spent on it; zero otherwise.
+	Invite ledger.Hash `json:"-"`
 }
 
 // A RenewRequest asks for the successor of a certificate that its holder has

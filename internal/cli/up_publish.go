@@ -15,6 +15,7 @@ import (
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/publish"
 	"github.com/postern-project/postern/internal/roster"
+	"github.com/postern-project/postern/internal/scep"
 )
 
 // respondersFolder holds, inside the data folder, the certificates that answer
@@ -32,10 +33,13 @@ func (s *server) published() http.Handler {
 	})
 }
 
-// plainSide is what is served without TLS: what is signed anyway. Everybody
-// else is sent to the same address with TLS.
+// plainSide is what is served without TLS: what is signed anyway, and SCEP,
+// which encrypts. Everybody else is sent to the same address with TLS.
 func (s *server) plainSide() http.Handler {
-	return s.challengedInClear(publish.Redirecting(s.published(), func(host string) string {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.published())
+	mux.Handle(scep.Path, s.scep)
+	return s.challengedInClear(publish.Redirecting(mux, func(host string) string {
 		conf := s.inUse.Load()
 		if conf == nil {
 			return ""
@@ -47,7 +51,7 @@ func (s *server) plainSide() http.Handler {
 			return s.publicURL(*conf)
 		}
 		return ""
-	}, publishedPaths...))
+	}, append([]string{scep.Path}, publishedPaths...)...))
 }
 
 // responders keep the certificates with which OCSP is answered, one for each

@@ -26,6 +26,7 @@ import (
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/rule"
+	"github.com/postern-project/postern/internal/scep"
 	"github.com/postern-project/postern/internal/telemetry"
 )
 
@@ -55,10 +56,13 @@ type server struct {
 	access     enroll.Access     // of those who have no invitation
 	downloads  *enroll.Downloads // for the page of an invitation
 	acme       *acme.Server
+	attempts   *enroll.Attempts // to use invitations
+	scep       http.Handler
 	assertions *assertion.Signer
 	publicCA   atomic.Pointer[publicCA] // nil until a host's certificate is to be public
 
-	responders responders
+	responders   responders
+	registration registration
 
 	mu    sync.Mutex // held while a configuration is put in force; guards open
 	open  bool       // the doors are being served
@@ -138,9 +142,12 @@ func clientCertificate(r *http.Request) (*x509.Certificate, bool) {
 // publicSide is what strangers may ask: the invitation's page and exchange,
 // the issuers' certificates and the newest checkpoint.
 func (s *server) publicSide() (http.Handler, error) {
+	if err := s.openSCEP(); err != nil {
+		return nil, err
+	}
 	join, err := enroll.Handler(enroll.Options{
 		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), Roots: func() []*x509.Certificate { return s.house.Roster.Anchors().Trusted() },
-		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Access: &s.access, AccessSites: s.accessSites, Downloads: s.downloads, Log: s.log, Now: s.app.Now,
+		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Access: &s.access, AccessSites: s.accessSites, Downloads: s.downloads, Attempts: s.attempts, Log: s.log, Now: s.app.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -148,6 +155,7 @@ func (s *server) publicSide() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", join)
 	mux.Handle("/acme/", s.acme)
+	mux.Handle(scep.Path, s.scep)
 	published := s.published()
 	for _, path := range publishedPaths {
 		mux.Handle(path, published)

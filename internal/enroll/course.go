@@ -129,6 +129,9 @@ func (c *Course) issued(code ledger.Hash, i authority.Issued, now time.Time) {
 	c.awaited.Add(1)
 }
 
+// Issued notes that an invitation's certificate is out by SCEP.
+func (c *Course) Issued(i authority.Issued, now time.Time) { c.issued(i.Invite, i, now) }
+
 // Visited notes that a certificate was let in somewhere. It costs next to
 // nothing when no first visit is awaited.
 func (c *Course) Visited(ref ledger.Ref, site string, now time.Time) {

@@ -39,7 +39,7 @@ var passed = map[refusal.Code]string{
 
 // alone are the causes that say nothing about the others.
 var alone = []refusal.Code{refusal.HandshakeAbandoned, refusal.NotConfigured, refusal.MethodNotServed, refusal.OriginNotAllowed, refusal.RateLimited, refusal.RevocationUnknown,
-	refusal.PlainHTTP, refusal.OldTLS, refusal.HeaderTooLarge}
+	refusal.PlainHTTP, refusal.OldTLS, refusal.HeaderTooLarge, refusal.NotEnrolled}
 
 // Refusal tells a recorded refusal: what was seen, the checks in their order
 // up to the one that failed, and the remedy.

@@ -76,6 +76,7 @@ var endpoints = map[string]string{
 	"internal/cli /acme/":                                              "",
 	"internal/cli GET /jwks.json":                                      "",
 	"internal/cli GET /ledger/checkpoint":                              "",
+	"internal/cli scep.Path":                                           "RedeemSCEP",
 	"internal/enroll /":                                                "",
 	"internal/enroll GET  + invite.Path":                               "",
 	"internal/enroll GET  + invite.RootPath":                           "",

@@ -205,6 +205,12 @@ var catalogue = []Info{
 		OperatorRemedy: "The application accepted the request and sent no answer in time. Its own log says what it was doing.",
 	},
 	{
+		Code: NotEnrolled, Status: http.StatusForbidden, Title: "Not enrolled",
+		Sentence:       "A device asked for its certificate by SCEP, as an installed profile makes it, and did not get one.",
+		VisitorRemedy:  "Ask the person who runs this site for a new invitation, and install its profile on the device itself.",
+		OperatorRemedy: "What was seen says why. An invitation is good once and for a short time: make a new one with 'postern invite NAME/DEVICE'. A message that cannot be opened was made for another server, or by a program that uses neither RSA and AES nor SHA-256.",
+	},
+	{
 		Code: NotConfigured, Status: http.StatusServiceUnavailable, Title: "This site is not ready",
 		Sentence:       "A part that this site needs is missing, so it is closed.",
 		VisitorRemedy:  "Try again later, or tell the person who runs this site.",

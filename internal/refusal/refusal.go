@@ -51,6 +51,7 @@ const (
 	BodyTooLarge       Code = "body-too-large"
 	UpstreamDown       Code = "upstream-down"
 	UpstreamTimeout    Code = "upstream-timeout"
+	NotEnrolled        Code = "not-enrolled"
 	NotConfigured      Code = "not-configured"
 	HandshakeAbandoned Code = "handshake-abandoned"
 )

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -116,14 +117,14 @@ func TestTheClientOfStrongSwan(t *testing.T) {
 	// Version 5.9.8 confuses the capabilities that it reads, and finds what it
 	// needs only where all are named.
 	every := "SHA-384\nSHA-224\nSHA-1\nDES3\nRenewal\nGetNextCACert\n"
-	served := w.Config.Handler
-	w.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("operation") == "GetCACaps" {
 			io.WriteString(rw, capabilities+every)
 			return
 		}
-		served.ServeHTTP(rw, r)
-	})
+		w.Config.Handler.ServeHTTP(rw, r)
+	}))
+	defer front.Close()
 	dir := t.TempDir()
 	run := func(args ...string) []byte {
 		t.Helper()
@@ -137,7 +138,7 @@ func TestTheClientOfStrongSwan(t *testing.T) {
 		}
 		return out
 	}
-	run("--scepca", "--url", w.URL+Path, "--caout", "ca.pem", "--raout", "ra.pem", "--outform", "pem")
+	run("--scepca", "--url", front.URL+Path, "--caout", "ca.pem", "--raout", "ra.pem", "--outform", "pem")
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +154,7 @@ func TestTheClientOfStrongSwan(t *testing.T) {
 	key := deviceKey()
 	must(0, os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600))(t)
 	args := []string{
-		"--scep", "--url", w.URL + Path, "--in", "key.pem", "--dn", "CN=owner/laptop", "--san", "pw.example.com", "--password", w.invite("anna/mac"),
+		"--scep", "--url", front.URL + Path, "--in", "key.pem", "--dn", "CN=owner/laptop", "--san", "pw.example.com", "--password", w.invite("anna/mac"),
 		"--cacert-enc", "ra.pem", "--cacert-sig", "ra.pem", "--cacert", root, "--outform", "pem",
 	}
 	for _, name := range names {

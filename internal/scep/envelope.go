@@ -153,6 +153,7 @@ func (e *envelope) open(key *rsa.PrivateKey) ([]byte, error) {
 	rand.Read(content)
 	// The error tells only what everybody can compute from the message: that it
 	// is longer than the key. The random content key does then as well.
+	//lint:ignore SA1019 SCEP clients know no other
 	_ = rsa.DecryptPKCS1v15SessionKey(nil, key, e.encryptedKey, content)
 	block, err := aes.NewCipher(content)
 	if err != nil || len(e.content) == 0 || len(e.content)%aes.BlockSize != 0 {
@@ -189,6 +190,7 @@ func seal(content []byte, to *x509.Certificate) ([]byte, error) {
 	key, iv := make([]byte, 16), make([]byte, aes.BlockSize)
 	rand.Read(key)
 	rand.Read(iv)
+	//lint:ignore SA1019 SCEP clients know no other
 	encryptedKey, err := rsa.EncryptPKCS1v15(rand.Reader, pub, key)
 	if err != nil {
 		return nil, err

@@ -58,9 +58,9 @@ type Options struct {
 	Registration func() *tls.Certificate
 	Limit        Limit
 	Log          *slog.Logger
-	// Issued is told of a certificate with the certificate request's DER that
-	// asked for it; Refused of what was turned away. Nil for nobody.
-	Issued  func(csr []byte, i authority.Issued)
+	// Issued is told of each certificate, and Refused of what was turned away;
+	// nil for nobody.
+	Issued  func(authority.Issued)
 	Refused func(Refusal)
 }
 
@@ -211,7 +211,7 @@ func (s *server) reply(r *http.Request, m *message, by *tls.Certificate) ([]byte
 	s.Limit.GiveBack(r.RemoteAddr)
 	s.Log.Info("invite used", "name", issued.Name, "serial", issued.Serial, "address", r.RemoteAddr, "via", "scep")
 	if s.Issued != nil {
-		s.Issued(csr, issued)
+		s.Issued(issued)
 	}
 	return m.succeed(by, issued.Chain)
 }
@@ -239,7 +239,6 @@ func unseal(m *message, by *tls.Certificate) ([]byte, error) {
 }
 
 func (s *server) refused(r Refusal) {
-	s.Log.Info("SCEP request refused", "code", r.Code, "detail", r.Detail, "address", r.Address)
 	if s.Refused != nil {
 		s.Refused(r)
 	}

@@ -103,7 +103,7 @@ func newWorld(t testing.TB) *world {
 	w.certify()
 	handler := must(Handler(Options{
 		Authority: w.authority, Registration: func() *tls.Certificate { return w.registration }, Limit: w.elsewhere(enroll.NewAttempts(enroll.Limits{}, nil)), Log: log,
-		Issued: func(_ []byte, i authority.Issued) {
+		Issued: func(i authority.Issued) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.issued = append(w.issued, i)
