@@ -43,6 +43,7 @@ type conn struct {
 
 	credential atomic.Pointer[credential]
 	asked      atomic.Bool                 // set before the first request is judged
+	entered    atomic.Bool                 // set before anything behind the door is reached; from then on changes cut it
 	unread     atomic.Int32                // an unread
 	silent     atomic.Bool                 // nothing of any application is written any more
 	bell       atomic.Pointer[http.Server] // set for HTTP/2

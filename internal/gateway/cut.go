@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 // here. The roster calls it before the change is acknowledged to whoever made
 // it, so a revocation that has returned has cut.
 func (g *Gateway) follow(ch roster.Change) {
+	g.changes.Add(1)
 	var revoked []sentence
 	for _, ref := range ch.Certificates {
 		for _, c := range g.index.ref(ref) {
@@ -33,11 +33,17 @@ func (g *Gateway) follow(ch roster.Change) {
 	}
 }
 
-// reconsider judges connections anew and cuts those that may not stay. One on
-// which nothing was asked yet is judged by its first request. Whom the roster
-// turns away goes first: to ask it is quick, and to verify many chains is not.
+// reconsider judges connections anew after a change of what they are judged by,
+// and cuts those that may not stay. A request that is being judged meanwhile
+// notices the change when it enters.
 func (g *Gateway) reconsider(conns []*conn, occasion string) {
-	conns = slices.DeleteFunc(conns, func(c *conn) bool { return !c.asked.Load() })
+	g.changes.Add(1)
+	g.judgeAnew(conns, occasion)
+}
+
+// judgeAnew cuts those of the connections that may not stay. Whom the roster
+// turns away goes first: to ask it is quick, and to verify many chains is not.
+func (g *Gateway) judgeAnew(conns []*conn, occasion string) {
 	now, t := g.now(), g.table.Load()
 	g.condemn(conns, func(c *conn) (refusal.Code, string) {
 		cr := c.credential.Load()
@@ -62,11 +68,16 @@ func (g *Gateway) reconsider(conns []*conn, occasion string) {
 	})
 }
 
-// condemn cuts the connections for which judge returns a code.
+// condemn cuts the connections for which judge returns a code. One over which
+// nothing behind the door was reached carries nothing that could be taken away,
+// and whoever is being refused there is to read why.
 func (g *Gateway) condemn(conns []*conn, judge func(*conn) (refusal.Code, string)) {
 	var mu sync.Mutex
 	var all []sentence
 	share(conns, func(c *conn) {
+		if !c.entered.Load() {
+			return
+		}
 		if code, why := judge(c); code != "" {
 			mu.Lock()
 			all = append(all, sentence{c, code, why})

@@ -233,24 +233,25 @@ func TestCutting(t *testing.T) {
 	}
 }
 
-// A traitor is a roster in which somebody is revoked at the worst moment:
+// A traitor is a roster in which somebody loses their right at the worst moment:
 // after it was found that they are good, and before anybody is told so.
 type traitor struct {
 	Roster
-	w     *world
-	armed atomic.Pointer[device]
+	betray func(*device)
+	armed  atomic.Pointer[device]
 }
 
 func (r *traitor) Check(ref ledger.Ref, notBefore time.Time) roster.Verdict {
 	v := r.Roster.Check(ref, notBefore)
 	if d := r.armed.Load(); d != nil && d.ref == ref && r.armed.CompareAndSwap(d, nil) {
-		r.w.revoke(d)
+		r.betray(d)
 	}
 	return v
 }
 
-// I2: a revocation that falls between judging a connection and using it cuts
-// that connection, since it is in the index before the roster is asked.
+// I2: whatever falls between judging a request and letting it in takes effect: a
+// revocation finds the connection, which is in the index before the roster is
+// asked, and any other change is noticed on the threshold.
 func TestRevocationWhileJudging(t *testing.T) {
 	for sentence, c := range map[string]struct {
 		stealth, warm, h2, resumed bool
@@ -265,48 +266,60 @@ func TestRevocationWhileJudging(t *testing.T) {
 		"a handshake with a stealthy site":   {path: "/hold", stealth: true},
 		"a resumed one with a stealthy site": {path: "/hold", stealth: true, resumed: true},
 	} {
-		t.Run(sentence, func(t *testing.T) {
-			t.Parallel()
-			w, s := newWorld(t), newStage()
-			r := &traitor{Roster: w.roster, w: w}
-			h := w.open(Options{Roster: r}, Site{Host: "pw.example.com", Handler: s, List: allow(t, "ben"), Stealth: c.stealth})
-			ben := w.enrol("ben")
-			config := w.clientTLS(ben, "pw.example.com")
-			if c.resumed {
-				config.ClientSessionCache = new(wallet)
-				askFor(t, h.mustDial(config), "pw.example.com", "/")
-			}
-			if c.h2 {
-				config.NextProtos = []string{"h2"}
-				r.armed.Store(ben)
-				resp, err := client(t, h.addr, config).Get("https://pw.example.com/hold")
-				if err == nil {
-					if _, err = readAll(resp); err == nil {
-						t.Error("the stream ended well")
-					}
+		for treason, betray := range map[string]func(*world, *house, *device){
+			"revoked":   func(w *world, _ *house, d *device) { w.revoke(d) },
+			"suspended": func(w *world, _ *house, _ *device) { w.append(ledger.IdentitySuspended{Name: name(t, "ben")}) },
+			"struck off": func(_ *world, h *house, _ *device) {
+				must(t, h.Configure(Config{Sites: []Site{{Host: "pw.example.com", List: allow(t, "anna"), Stealth: c.stealth}}}))
+			},
+		} {
+			t.Run(sentence+", "+treason, func(t *testing.T) {
+				t.Parallel()
+				w, s := newWorld(t), newStage()
+				r := &traitor{Roster: w.roster}
+				h := w.open(Options{Roster: r}, Site{Host: "pw.example.com", Handler: s, List: allow(t, "ben"), Stealth: c.stealth})
+				r.betray = func(d *device) { betray(w, h, d) }
+				ben := w.enrol("ben")
+				config := w.clientTLS(ben, "pw.example.com")
+				if c.resumed {
+					config.ClientSessionCache = new(wallet)
+					askFor(t, h.mustDial(config), "pw.example.com", "/")
 				}
-			} else {
-				if !c.warm {
+				if c.h2 {
+					config.NextProtos = []string{"h2"}
 					r.armed.Store(ben)
-				}
-				conn, err := h.dial(config)
-				if err == nil {
-					if c.warm {
-						askFor(t, conn, "pw.example.com", "/")
+					resp, err := client(t, h.addr, config).Get("https://pw.example.com/hold")
+					if err == nil {
+						if _, err = readAll(resp); err == nil {
+							t.Error("the stream ended well")
+						}
+					}
+				} else {
+					if !c.warm {
 						r.armed.Store(ben)
 					}
-					fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: pw.example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", c.path)
-					conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-					if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Error("the connection stays open")
+					conn, err := h.dial(config)
+					if err == nil {
+						if c.warm {
+							askFor(t, conn, "pw.example.com", "/")
+							r.armed.Store(ben)
+						}
+						fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: pw.example.com\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", c.path)
+						conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+						if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Error("the connection stays open")
+						}
 					}
 				}
-			}
-			if r.armed.Load() != nil {
-				t.Error("the roster was never asked")
-			}
-			eventually(t, "no connection left", func() bool { return h.index.size() == 0 })
-		})
+				if r.armed.Load() != nil {
+					t.Error("the roster was never asked")
+				}
+				eventually(t, "no connection left", func() bool { return h.index.size() == 0 })
+				if s.served.Load() > 1 || s.served.Load() > 0 && !c.warm && !c.resumed {
+					t.Error("the request came in")
+				}
+			})
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type Gateway struct {
 	trust      atomic.Pointer[trust]
 	table      atomic.Pointer[table]
 	sight      atomic.Pointer[sight]
+	changes    atomic.Uint64 // of what connections are judged by
 	minute     minute
 	neighbours neighbours
 }

@@ -96,6 +96,7 @@ func (g *Gateway) mayEnter(c *conn) bool {
 	if d := g.table.Load().of(c); d == nil || d.public || !d.stealthy() {
 		return true // a door that is gone is told in HTTP
 	}
+	c.entered.Store(true)
 	c.asked.Store(true) // before the list is read: from here on changes cut c
 	d := g.table.Load().of(c)
 	if d == nil {

@@ -44,15 +44,16 @@ func (c *conn) detail(a *errand, h http.Header, w *way) {
 	a.headers = headers
 }
 
-// take notes a request before it is judged, so that a change of the rules
-// from then on finds it.
-func (c *conn) take(a *errand) {
+// enter notes a request that was judged, before anything behind the door is
+// reached: a change of the rules from then on finds it.
+func (c *conn) enter(a *errand) {
 	if a.path == "" {
 		a.path = "/" // as canonicalPath has it
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.hand = append(c.hand, a)
+	c.mu.Unlock()
+	c.entered.Store(true)
 }
 
 // lay forgets a request that was answered.

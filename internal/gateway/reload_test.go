@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,5 +109,35 @@ func TestClosedListenerLetsItsConnectionsLive(t *testing.T) {
 		must(t, err)
 	case <-time.After(20 * time.Second):
 		t.Error("serve goes on after the last connection")
+	}
+}
+
+// Somebody who is turned away while the configuration changes reads why: there
+// is nothing on their connection that a new rule could take from them.
+func TestARefusalIsReadThroughReloads(t *testing.T) {
+	w := newWorld(t)
+	sites := []Site{{Host: "pw.example.com", Handler: whoami, List: allow(t, "anna")}}
+	h := w.open(Options{}, sites...)
+	config := w.clientTLS(w.enrol("ben"), "pw.example.com")
+	over := make(chan struct{})
+	var reloads sync.WaitGroup
+	reloads.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				must(t, h.Configure(Config{Sites: sites}))
+			}
+		}
+	})
+	defer reloads.Wait()
+	defer close(over)
+	for range 300 {
+		conn := h.mustDial(config.Clone())
+		if resp, _ := askFor(t, conn, "pw.example.com", "/"); resp.StatusCode != http.StatusForbidden {
+			t.Fatalf("got %s", resp.Status)
+		}
+		conn.Close()
 	}
 }

@@ -27,11 +27,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 
 // answer answers one request on c. ctx is the request's.
 func (g *Gateway) answer(ctx context.Context, c *conn, w http.ResponseWriter, r *http.Request) {
-	c.asked.Store(true) // before anything is looked up: from here on changes cut c
+	c.asked.Store(true)
 	g.crowd.begin(c)
 	x, r := g.newExchange(ctx, c, w, r)
 	defer x.end()
-	c.take(&x.errand)
 	g.route(x, r)
 }
 
@@ -39,6 +38,7 @@ func (g *Gateway) answer(ctx context.Context, c *conn, w http.ResponseWriter, r 
 // the part of the site that the request is for. Only
 // what passes them all reaches a handler, so no upstream is dialled before.
 func (g *Gateway) route(x *exchange, r *http.Request) {
+	since := g.changes.Load()
 	t := g.table.Load()
 	d := t.of(x.conn)
 	if d == nil {
@@ -57,7 +57,7 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 	r.Host = d.hostWithPort(r.Host)
 	if d.public {
 		x.hurry(g.limits.Header)
-		x.pass(r)
+		x.pass(r, since)
 		return
 	}
 	if isReserved(r.URL.Path) {
@@ -104,11 +104,19 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		x.refuse(r, refusal.NotHTTP, "a client that speaks HTTP, on a tcp site")
 		return
 	}
-	x.pass(r)
+	x.pass(r, since)
 }
 
-// pass hands the request to what is behind the door.
-func (x *exchange) pass(r *http.Request) {
+// pass hands the request to what is behind the door. It was judged by what
+// held at a count of changes; what changed since then has not found it.
+func (x *exchange) pass(r *http.Request, since uint64) {
+	x.conn.enter(&x.errand)
+	if x.g.changes.Load() != since {
+		x.g.judgeAnew([]*conn{x.conn}, "the rules changed while it was judged")
+		if x.conn.silent.Load() {
+			return
+		}
+	}
 	if header := x.door.site.ForwardHeader; header != "" {
 		x.g.answerForward(x, r, x.given, header)
 		return
