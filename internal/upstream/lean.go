@@ -70,18 +70,25 @@ func (x *leanExchange) run() error {
 	if err != nil {
 		return err
 	}
-	l, again, err := x.upstream.pool.get(x.in.Context(), time.Now())
-	if err != nil {
-		return err
+	for {
+		l, again, err := x.upstream.pool.get(x.in.Context(), time.Now())
+		if err != nil {
+			return err
+		}
+		err = x.on(l, again, head, complete)
+		switch {
+		case err == nil:
+			return nil
+		case err == errStale:
+			continue // there is one less in the pool
+		case !again || !x.repeatable(l, err):
+			return err
+		}
+		if l, err = x.upstream.pool.dial(x.in.Context()); err != nil {
+			return err
+		}
+		return x.on(l, false, head, complete)
 	}
-	err = x.on(l, head, complete)
-	if err == nil || !again || !x.repeatable(l, err) {
-		return err
-	}
-	if l, err = x.upstream.pool.dial(x.in.Context()); err != nil {
-		return err
-	}
-	return x.on(l, head, complete)
 }
 
 // repeatable reports whether the request may be sent once more: the connection
@@ -97,9 +104,11 @@ func (x *leanExchange) repeatable(l *link, err error) bool {
 	return false
 }
 
-// on does the exchange on one connection, which it then keeps or ends. head is
-// the request's, and complete when the body stands behind it.
-func (x *leanExchange) on(l *link, head []byte, complete bool) (err error) {
+// on does the exchange on one connection, which it then keeps or ends. rested
+// says that the connection comes from the pool: if it turns out not to be
+// silent, the error is errStale and nothing was sent. head is the request's, and
+// complete when the body stands behind it.
+func (x *leanExchange) on(l *link, rested bool, head []byte, complete bool) (err error) {
 	keep := false
 	stop := afterFunc(x.in.Context(), l.aborting)
 	defer func() {
@@ -109,10 +118,31 @@ func (x *leanExchange) on(l *link, head []byte, complete bool) (err error) {
 			l.close()
 		}
 	}()
-	if _, err := l.Write(head); err != nil {
+	if err := x.say(l, rested, head, complete); err != nil {
 		return err
 	}
 	keep, err = x.answer(l, complete)
+	return err
+}
+
+// say sends the head, and may read the first of the answer.
+func (x *leanExchange) say(l *link, rested bool, head []byte, complete bool) error {
+	switch {
+	case !rested:
+	case complete && l.plain:
+		limit := x.upstream.headerTimeout
+		if err := l.awaitUntil(time.Now().Add(limit), slackOf(limit)); err != nil {
+			return err
+		}
+		sent, err := l.ask(head)
+		if err != nil {
+			return err
+		}
+		head = head[sent:]
+	case !l.quiet():
+		return errStale
+	}
+	_, err := l.Write(head)
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 type link struct {
 	conn  net.Conn
 	raw   syscall.RawConn // of the socket below, to see whether something came
+	plain bool            // without TLS: what goes through raw is HTTP
 	write time.Duration   // how long one write may be stuck
 
 	in   []byte // in[r:w] was read and not yet used
@@ -32,10 +33,15 @@ type link struct {
 	aborted      atomic.Bool
 	refused      atomic.Bool // what is still to be sent is not wanted
 	aborting     func()      // abort
+	asking       asking
 }
 
 // errRefused ends the sending of a body that the application has refused.
 var errRefused = errors.New("the application refused the request before its body was sent")
+
+// errStale is a link from the pool that cannot be used: its application has
+// ended it, or has said something that nobody asked for.
+var errStale = errors.New("the connection did not outlast its rest")
 
 // Bounds of what is kept for a link that rests.
 const (
@@ -47,12 +53,13 @@ func newLink(conn net.Conn, write time.Duration, now time.Time) *link {
 	l := &link{conn: conn, write: write, in: make([]byte, linkBuffer), out: make([]byte, 0, 1<<10), born: now}
 	l.aborting = l.abort
 	below := conn
-	if t, ok := conn.(*tls.Conn); ok {
+	t, secure := conn.(*tls.Conn)
+	if secure {
 		below = t.NetConn()
 	}
 	if s, ok := below.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
-			l.raw = raw
+			l.raw, l.plain = raw, !secure
 		}
 	}
 	return l

@@ -24,14 +24,15 @@ type pool struct {
 // grows for ever.
 const maxAge = 10 * time.Minute
 
-// get returns a link that is ready for use, and whether it was used before.
+// get returns a link, and whether it was used before. Such a one may have ended
+// while it rested.
 func (p *pool) get(ctx context.Context, now time.Time) (l *link, again bool, err error) {
 	for {
 		l := p.take()
 		if l == nil {
 			break
 		}
-		if now.Sub(l.rested) < p.idle && now.Sub(l.born) < maxAge && l.quiet() {
+		if now.Sub(l.rested) < p.idle && now.Sub(l.born) < maxAge {
 			l.begin()
 			return l, true, nil
 		}
