@@ -29,7 +29,7 @@ type Authority interface {
 	Suspend(context.Context, identity.Name) error
 	Reinstate(context.Context, identity.Name) error
 	ChangeGroup(context.Context, authority.GroupChange) error
-	Identities(context.Context) ([]authority.Identity, error)
+	Identities(context.Context, authority.IdentityFilter) ([]authority.Identity, error)
 	Identity(context.Context, identity.Name) (authority.Identity, error)
 	Certificates(context.Context, authority.CertificateFilter) ([]authority.Certificate, error)
 	Invites(context.Context) ([]authority.Invite, error)

@@ -46,7 +46,8 @@ func (f *fake) ChangeGroup(_ context.Context, q authority.GroupChange) error {
 	return f.err
 }
 
-func (f *fake) Identities(context.Context) ([]authority.Identity, error) {
+func (f *fake) Identities(_ context.Context, q authority.IdentityFilter) ([]authority.Identity, error) {
+	f.asked = q
 	return []authority.Identity{{Name: name("ben"), Groups: []identity.Group{group("family")}, Created: noon}}, f.err
 }
 
@@ -164,8 +165,9 @@ func TestValuesSurviveTheWay(t *testing.T) {
 	if err := c.DenyAccess(ctx, "a-b-c-d"); err != nil || f.asked != "a-b-c-d" {
 		t.Errorf("asked %v, %v", f.asked, err)
 	}
-	ids, err := c.Identities(ctx)
-	if err != nil || len(ids) != 1 || ids[0].Name != name("ben") || ids[0].Groups[0] != group("family") {
+	some := authority.IdentityFilter{Name: name("ben"), Limit: 3}
+	ids, err := c.Identities(ctx, some)
+	if err != nil || f.asked != some || len(ids) != 1 || ids[0].Name != name("ben") || ids[0].Groups[0] != group("family") {
 		t.Errorf("%+v %v", ids, err)
 	}
 	if v, err := c.Verify(ctx); err != nil || v.OK || v.Size != 7 || !strings.Contains(v.Fault, "seq=3") {

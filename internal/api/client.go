@@ -197,9 +197,9 @@ func (c *Client) ChangeGroup(ctx context.Context, q authority.GroupChange) error
 	return err
 }
 
-// Identities returns every name with its standing.
-func (c *Client) Identities(ctx context.Context) ([]authority.Identity, error) {
-	return get[[]authority.Identity](ctx, c, "/v1/identities")
+// Identities returns the names that q selects, with their standing.
+func (c *Client) Identities(ctx context.Context, q authority.IdentityFilter) ([]authority.Identity, error) {
+	return post[[]authority.Identity](ctx, c, "/v1/identities", q)
 }
 
 // Identity returns one name with its standing.

@@ -44,7 +44,7 @@ func Handler(a Authority, live Live, log *slog.Logger) http.Handler {
 		"POST /v1/suspend":         call(log, nothing(a.Suspend)),
 		"POST /v1/reinstate":       call(log, nothing(a.Reinstate)),
 		"POST /v1/group":           call(log, nothing(a.ChangeGroup)),
-		"GET /v1/identities":       read(log, a.Identities),
+		"POST /v1/identities":      call(log, a.Identities),
 		"POST /v1/identity":        call(log, a.Identity),
 		"POST /v1/certificates":    call(log, a.Certificates),
 		"GET /v1/invites":          read(log, a.Invites),

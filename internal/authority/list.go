@@ -24,59 +24,42 @@ const (
 // defaultLimit is how many certificates are listed unless asked otherwise.
 const defaultLimit = 1000
 
-// Identities returns every name with its standing, sorted.
-func (s *Service) Identities(ctx context.Context) ([]Identity, error) {
-	good := map[identity.Name]int{}
-	for c, err := range s.certificates(ctx, store.Filter{Unrevoked: true}) {
-		if err != nil {
-			return nil, err
-		}
-		if c.Status == StatusGood {
-			good[c.Name]++
-		}
-	}
+// Identities returns the names that fit f with their standing, sorted.
+func (s *Service) Identities(ctx context.Context, f IdentityFilter) ([]Identity, error) {
 	groups, err := s.memberships(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, standing := []Identity{}, s.standing(ctx)
-	for row, err := range s.store.Identities(ctx) {
+	suspended, err := s.store.AllSuspended(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []Identity{}
+	for row, err := range s.store.Identities(ctx, store.IdentityFilter(f), s.now()) {
 		if err != nil {
 			return nil, err
 		}
-		suspended, err := standing.suspended(row.Name)
-		if err != nil {
-			return nil, err
+		i := Identity{Name: row.Name, Created: row.CreatedAt, Groups: groups[row.Name], Certificates: row.Valid}
+		for above := range row.Name.Lineage() {
+			if suspended[above] {
+				i.Suspended, i.Certificates = true, 0
+			}
 		}
-		all = append(all, Identity{
-			Name: row.Name, Created: row.CreatedAt, Suspended: suspended,
-			Groups: groups[row.Name], Certificates: good[row.Name],
-		})
+		all = append(all, i)
 	}
 	return all, nil
 }
 
 // Identity returns one name with its standing.
 func (s *Service) Identity(ctx context.Context, n identity.Name) (Identity, error) {
-	row, err := s.store.Identity(ctx, n)
-	if err != nil {
-		return Identity{}, notFound(err, unknownName(n))
-	}
-	i := Identity{Name: n, Created: row.CreatedAt}
-	for c, err := range s.certificates(ctx, store.Filter{Name: n, Unrevoked: true}) {
-		if err != nil {
-			return Identity{}, err
-		}
-		if c.Name == n && c.Status == StatusGood {
-			i.Certificates++
-		}
-	}
-	if i.Suspended, err = s.standing(ctx).suspended(n); err != nil {
+	all, err := s.Identities(ctx, IdentityFilter{Name: n, Limit: 1}) // the name itself comes before those below it
+	switch {
+	case err != nil:
 		return Identity{}, err
+	case len(all) == 0 || all[0].Name != n:
+		return Identity{}, unknownName(n)
 	}
-	groups, err := s.memberships(ctx)
-	i.Groups = groups[n]
-	return i, err
+	return all[0], nil
 }
 
 func (s *Service) memberships(ctx context.Context) (map[identity.Name][]identity.Group, error) {

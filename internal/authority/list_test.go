@@ -76,9 +76,24 @@ func TestLists(t *testing.T) {
 	if err != nil || len(invites) != 3 || invites[0].Status != StatusOpen || invites[1].Status != StatusExpired || invites[2].Status != StatusUsed {
 		t.Errorf("invites %+v, %v", invites, err)
 	}
-	all, err := h.Identities(t.Context())
+	all, err := h.Identities(t.Context(), IdentityFilter{})
 	if err != nil || len(all) != 7 || all[0].Name.String() != "anna" || all[0].Certificates != 1 {
 		t.Errorf("identities %+v, %v", all, err)
+	}
+	for sentence, c := range map[string]struct {
+		f    IdentityFilter
+		want []Identity
+	}{
+		"a page":                  {IdentityFilter{Limit: 2}, all[:2]},
+		"the next page":           {IdentityFilter{After: all[1].Name, Limit: 2}, all[2:4]},
+		"a name and all below it": {IdentityFilter{Name: named(t, "ben")}, all[1:3]},
+		"that, after its first":   {IdentityFilter{Name: named(t, "ben"), After: all[1].Name}, all[2:3]},
+		"nobody of that name":     {IdentityFilter{Name: named(t, "be")}, nil},
+		"after the last of all":   {IdentityFilter{After: all[6].Name}, nil},
+	} {
+		if got, err := h.Identities(t.Context(), c.f); err != nil || !slices.EqualFunc(got, c.want, func(a, b Identity) bool { return a.Name == b.Name }) {
+			t.Errorf("%s: %v, %v, want %v", sentence, got, err, c.want)
+		}
 	}
 	for _, i := range all {
 		one, err := h.Identity(t.Context(), i.Name)

@@ -72,18 +72,15 @@ func (s *Service) holders(ctx context.Context, i roster.Issuer) ([]Holder, error
 // machines returns those that joined and hold a good certificate. What they were
 // given with their newest one is all that was known by then.
 func (s *Service) machines(ctx context.Context, since uint64) ([]Holder, error) {
-	newest, now := map[identity.Name]uint64{}, s.now()
-	for row, err := range s.store.Certificates(ctx, store.Filter{}) {
-		if err != nil {
-			return nil, err
-		}
-		joined := row.Via == viaInvite || row.Via == viaServerKey || row.Via == viaSCEP || row.Via == viaRenew
-		if joined && !row.Revoked && now.Before(row.NotAfter) && !below(row.Name, SitesName) {
-			newest[row.Name] = max(newest[row.Name], row.Seq)
-		}
+	newest, err := s.store.NewestByName(ctx, s.now(), viaInvite, viaServerKey, viaSCEP, viaRenew)
+	if err != nil {
+		return nil, err
 	}
 	var all []Holder
 	for name, seq := range newest {
+		if below(name, SitesName) {
+			continue
+		}
 		all = append(all, Holder{Name: name.String(), Kind: "machine", Has: seq > since})
 	}
 	slices.SortFunc(all, func(a, b Holder) int { return strings.Compare(a.Name, b.Name) })

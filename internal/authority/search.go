@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/profile"
 	"github.com/postern-project/postern/internal/refusal"
 	"github.com/postern-project/postern/internal/store"
@@ -23,6 +24,9 @@ func (s *Service) Certificates(ctx context.Context, f CertificateFilter) ([]Cert
 		return nil, err
 	}
 	limit, all := cmp.Or(max(f.Limit, 0), defaultLimit), []Certificate{}
+	if f.Status == "" {
+		want.Limit = limit
+	}
 	for c, err := range s.certificates(ctx, want) {
 		if err != nil {
 			return nil, err
@@ -39,7 +43,10 @@ func (s *Service) Certificates(ctx context.Context, f CertificateFilter) ([]Cert
 
 // search turns a filter into the store's words.
 func (s *Service) search(f CertificateFilter) (want store.Filter, err error) {
-	want = store.Filter{Name: f.Name, Serial: f.Serial, Key: f.Key, Issuer: f.Issuer, Via: f.Via}
+	want = store.Filter{Name: f.Name, Serial: f.Serial, Beginning: strings.ToLower(f.Beginning), Key: f.Key, Issuer: f.Issuer, Via: f.Via}
+	if n := len(f.Beginning); n > 2*ledger.MaxSerial || strings.Trim(want.Beginning, "0123456789abcdef") != "" {
+		return want, refuse(CodeBadRequest, fmt.Sprintf("write at most %d hex digits", 2*ledger.MaxSerial), "no serial number begins with %q", f.Beginning)
+	}
 	now := s.now()
 	switch f.Status {
 	case "":
@@ -47,8 +54,10 @@ func (s *Service) search(f CertificateFilter) (want store.Filter, err error) {
 		want.Revoked = true
 	case StatusExpired:
 		want.Unrevoked, want.EndsBefore = true, now
-	case StatusGood, StatusSuspended:
+	case StatusGood:
 		want.Unrevoked, want.EndsAfter = true, now
+	case StatusSuspended:
+		want.Suspended, want.Unrevoked, want.EndsAfter = true, true, now
 	default:
 		return want, refuse(CodeBadRequest, "use good, revoked, expired or suspended", "%q is no status of a certificate", f.Status)
 	}
@@ -58,11 +67,41 @@ func (s *Service) search(f CertificateFilter) (want store.Filter, err error) {
 		}
 		want.Unrevoked, want.EndsAfter, want.EndsBefore = true, now, now.Add(f.Within)
 	}
+	if f.Due {
+		if f.Status != "" && f.Status != StatusGood {
+			return want, refuse(CodeBadRequest, "leave one of them out", "what is %s is not to be renewed", f.Status)
+		}
+		want.Due, want.NotVia, want.Standing, want.Unrevoked, want.EndsAfter = now, viaSelf, true, true, now
+		if f.Within == 0 || f.Within > dueWithin {
+			want.EndsBefore = now.Add(dueWithin)
+		}
+	}
 	if want.Host, err = hostOf(f.Host); err != nil {
 		return want, badRequest(err)
 	}
 	want.After, err = readPlace(f.After)
 	return want, err
+}
+
+// dueWithin is how long before its end a certificate should have been renewed
+// at the latest.
+const dueWithin = 30 * 24 * time.Hour
+
+// Due returns how many certificates CertificateFilter.Due selects, and the one
+// that ends first, which is zero when there is none.
+func (s *Service) Due(ctx context.Context) (n int, first Certificate, err error) {
+	f, err := s.search(CertificateFilter{Due: true})
+	if err != nil {
+		return 0, Certificate{}, err
+	}
+	if n, err = s.store.Count(ctx, f); err != nil || n == 0 {
+		return 0, Certificate{}, err
+	}
+	f.Limit = 1
+	for first, err = range s.certificates(ctx, f) {
+		break
+	}
+	return n, first, err
 }
 
 // hostOf returns a host as it stands in certificates.

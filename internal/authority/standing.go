@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
@@ -92,36 +93,8 @@ func known(ctx context.Context, tx *store.Tx, n identity.Name) error {
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	for row, err := range tx.Identities(ctx) {
-		if err != nil {
-			return err
-		}
-		if n.Covers(row.Name) {
-			return nil
-		}
+	for _, err := range tx.Identities(ctx, store.IdentityFilter{Name: n, Limit: 1}, time.Time{}) {
+		return err
 	}
 	return unknownName(n)
-}
-
-// A standing tells which names are suspended, and asks the store only once for
-// each.
-type standing struct {
-	ctx   context.Context
-	store interface {
-		Suspended(context.Context, identity.Name) (identity.Name, bool, error)
-	}
-	seen map[identity.Name]bool
-}
-
-func (s *Service) standing(ctx context.Context) *standing {
-	return &standing{ctx, s.store, map[identity.Name]bool{}}
-}
-
-func (s *standing) suspended(n identity.Name) (bool, error) {
-	if is, ok := s.seen[n]; ok {
-		return is, nil
-	}
-	_, is, err := s.store.Suspended(s.ctx, n)
-	s.seen[n] = is
-	return is, err
 }

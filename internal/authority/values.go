@@ -121,6 +121,14 @@ type Identity struct {
 	Certificates int `json:"certificates"`
 }
 
+// An IdentityFilter selects names; its zero fields select every one.
+type IdentityFilter struct {
+	Name identity.Name `json:"name,omitzero"` // the name and all below it
+	// After is the last name of the page before.
+	After identity.Name `json:"after,omitzero"`
+	Limit int           `json:"limit,omitempty"` // zero: all
+}
+
 // A Certificate is one certificate's record.
 type Certificate struct {
 	Serial      ledger.Serial `json:"serial"`
@@ -193,14 +201,21 @@ type GroupChange struct {
 type CertificateFilter struct {
 	Name   identity.Name `json:"name,omitzero"` // the name and all below it
 	Serial ledger.Serial `json:"serial,omitzero"`
-	Host   string        `json:"host,omitempty"`   // a host name or address that stands in it
-	Key    ledger.Hash   `json:"key,omitzero"`     // SHA-256 of the SubjectPublicKeyInfo
-	Issuer string        `json:"issuer,omitempty"` // by name
-	Via    string        `json:"via,omitempty"`    // the door it was issued through
-	Status string        `json:"status,omitempty"`
+	// Beginning is that of the serial number, in hex digits.
+	Beginning string      `json:"beginning,omitempty"`
+	Host      string      `json:"host,omitempty"`   // a host name or address that stands in it
+	Key       ledger.Hash `json:"key,omitzero"`     // SHA-256 of the SubjectPublicKeyInfo
+	Issuer    string      `json:"issuer,omitempty"` // by name
+	Via       string      `json:"via,omitempty"`    // the door it was issued through
+	Status    string      `json:"status,omitempty"`
 	// Within selects those that end within so long from now, the first to end
 	// first, without those that have ended or are revoked.
 	Within time.Duration `json:"within,omitempty"`
+	// Due selects the good ones that their holders should have renewed by now:
+	// in the last third of their life, at most 30 days before the end, and
+	// without a good successor. Those of the sites, which renew themselves, are
+	// left out. The first to end come first.
+	Due bool `json:"due,omitempty"`
 	// After is the Place of the last certificate of the page before.
 	After string `json:"after,omitempty"`
 	Limit int    `json:"limit,omitempty"` // zero: 1000

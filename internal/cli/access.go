@@ -14,6 +14,7 @@ import (
 
 	"github.com/postern-project/postern/internal/access"
 	"github.com/postern-project/postern/internal/api"
+	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
@@ -85,7 +86,7 @@ func accessPolicy(conf config.Config) (access.Policy, error) {
 
 // people returns everybody in the ledger, with their groups and standing.
 func people(ctx context.Context, auth api.Authority) ([]access.Asker, error) {
-	all, err := auth.Identities(ctx)
+	all, err := auth.Identities(ctx, authority.IdentityFilter{})
 	if err != nil {
 		return nil, err
 	}

@@ -137,7 +137,7 @@ func unknown(ctx context.Context, auth api.Authority, word string, err error) er
 	if authority.CodeOf(err) != authority.CodeNotFound {
 		return err
 	}
-	all, listErr := auth.Identities(ctx)
+	all, listErr := auth.Identities(ctx, authority.IdentityFilter{})
 	if listErr != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (a *app) completeNames(c *cobra.Command, _ []string, _ string) ([]string, c
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer done()
-	all, err := auth.Identities(c.Context())
+	all, err := auth.Identities(c.Context(), authority.IdentityFilter{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

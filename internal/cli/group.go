@@ -82,7 +82,7 @@ func (a *app) changeGroup(ctx context.Context, args []string, add bool) error {
 // noteNew tells of names that nobody has had so far: a group may name them
 // ahead, and a typing error does.
 func (a *app) noteNew(ctx context.Context, auth api.Authority, names []identity.Name) error {
-	all, err := auth.Identities(ctx)
+	all, err := auth.Identities(ctx, authority.IdentityFilter{})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ newest). --json prints an array.`,
 		Example: `  postern list
   postern list certificates --name ben --status good
   postern list certificates --expires-within 14d
+  postern list certificates --due
   postern list certificates --dns pw.example.com --json
   postern list refusals --json`,
 		Args:      arguments(0, 1, "", ""),
@@ -54,7 +55,7 @@ newest). --json prints an array.`,
 	}
 	c.Flags().StringVar(&l.name, "name", "", "only this `NAME` and what is below it (identities, certificates, invites)")
 	c.Flags().StringVar(&l.status, "status", "", "only certificates that are `STATUS`: "+strings.Join(statuses, ", "))
-	c.Flags().IntVar(&l.limit, "limit", 0, "at most `N` certificates or refusals")
+	c.Flags().IntVar(&l.limit, "limit", 0, "at most `N` identities, certificates or refusals")
 	l.search.register(c)
 	c.RegisterFlagCompletionFunc("name", a.completeNames)
 	return c
@@ -104,7 +105,13 @@ func (a *app) list(ctx context.Context, kind string, l listing) error {
 	case "issuers":
 		return a.listIssuers(ctx, auth)
 	}
-	return a.listIdentities(ctx, auth, name)
+	q := authority.IdentityFilter{Name: name, Limit: cmp.Or(l.limit, fullPage)}
+	if l.search.after != "" {
+		if q.After, err = parseName(l.search.after); err != nil {
+			return err
+		}
+	}
+	return a.listIdentities(ctx, auth, q)
 }
 
 // shownSerial is how many digits of a serial number a table has room for; they
@@ -119,20 +126,11 @@ func present[T any](v []T) []T {
 	return v
 }
 
-// within drops what is neither name nor below it; the zero name drops nothing.
-func within[T any](all []T, name identity.Name, of func(T) identity.Name) []T {
-	if name.IsZero() {
-		return all
-	}
-	return slices.DeleteFunc(all, func(v T) bool { return !name.Covers(of(v)) })
-}
-
-func (a *app) listIdentities(ctx context.Context, auth api.Authority, name identity.Name) error {
-	all, err := auth.Identities(ctx)
+func (a *app) listIdentities(ctx context.Context, auth api.Authority, q authority.IdentityFilter) error {
+	all, err := auth.Identities(ctx, q)
 	if err != nil {
 		return err
 	}
-	all = within(all, name, func(i authority.Identity) identity.Name { return i.Name })
 	return a.show(present(all), func(w io.Writer) {
 		if len(all) == 0 {
 			say(w, "Nobody yet: 'postern invite NAME' lets somebody in.")
@@ -147,6 +145,9 @@ func (a *app) listIdentities(ctx context.Context, auth api.Authority, name ident
 			rows[i] = []string{id.Name.String(), standing, strconv.Itoa(id.Certificates), words(id.Groups), moment(id.Created)}
 		}
 		table(w, []string{"NAME", "STANDING", "CERTIFICATES", "GROUPS", "SINCE"}, rows)
+		if len(all) == q.Limit {
+			a.note("there may be more: the same with --after %s", all[len(all)-1].Name)
+		}
 	})
 }
 
@@ -176,7 +177,9 @@ func (a *app) listInvites(ctx context.Context, auth api.Authority, name identity
 	if err != nil {
 		return err
 	}
-	all = within(all, name, func(i authority.Invite) identity.Name { return i.Name })
+	if !name.IsZero() {
+		all = slices.DeleteFunc(all, func(i authority.Invite) bool { return !name.Covers(i.Name) })
+	}
 	return a.show(present(all), func(w io.Writer) {
 		if len(all) == 0 {
 			say(w, "No invitation.")

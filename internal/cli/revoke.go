@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -107,8 +105,8 @@ func find(ctx context.Context, auth api.Authority, word string) (target, error) 
 
 // isKnown reports whether the ledger mentions a name or one below it.
 func isKnown(ctx context.Context, auth api.Authority, n identity.Name) (bool, error) {
-	all, err := auth.Identities(ctx)
-	return slices.ContainsFunc(all, func(id authority.Identity) bool { return n.Covers(id.Name) }), err
+	some, err := auth.Identities(ctx, authority.IdentityFilter{Name: n, Limit: 1})
+	return len(some) > 0, err
 }
 
 // A serial number is written with fullSerial hex digits, and the first few of
@@ -133,21 +131,22 @@ func findSerial(ctx context.Context, auth api.Authority, digits string) (ledger.
 	if err == nil && len(digits) >= fullSerial {
 		return whole, nil
 	}
-	all, err := auth.Certificates(ctx, authority.CertificateFilter{Limit: math.MaxInt})
+	if err == nil {
+		all, err := auth.Certificates(ctx, authority.CertificateFilter{Serial: whole, Limit: 1})
+		if err != nil || len(all) > 0 {
+			return whole, err
+		}
+	}
+	all, err := auth.Certificates(ctx, authority.CertificateFilter{Beginning: digits})
 	if err != nil {
 		return ledger.Serial{}, err
 	}
 	var found ledger.Serial
 	for _, c := range all {
-		switch {
-		case c.Serial == whole:
-			return whole, nil
-		case !strings.HasPrefix(c.Serial.String(), digits) || c.Serial == found:
-		case found.IsZero():
-			found = c.Serial
-		default:
+		if !found.IsZero() && c.Serial != found {
 			return ledger.Serial{}, withHint(fmt.Errorf("more than one serial number begins with %s", digits), "add digits: 'postern list certificates --json' shows all of them")
 		}
+		found = c.Serial
 	}
 	if found.IsZero() {
 		return found, withHint(fmt.Errorf("the ledger holds no certificate with serial number %s", digits),

@@ -45,7 +45,7 @@ func (a *app) showOne(ctx context.Context, word string) error {
 func (a *app) showName(ctx context.Context, auth api.Authority, n identity.Name) error {
 	id, err := auth.Identity(ctx, n)
 	if authority.CodeOf(err) == authority.CodeNotFound { // it stands above names that are known
-		return a.listIdentities(ctx, auth, n)
+		return a.listIdentities(ctx, auth, authority.IdentityFilter{Name: n, Limit: fullPage})
 	}
 	if err != nil {
 		return err

@@ -103,7 +103,7 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 		return nil, err
 	}
 	s.unawait = house.Authority.Await(s)
-	s.radar = &radar{auth: house.Authority, now: a.Now}
+	s.radar = &radar{due: house.Authority.Due, now: a.Now}
 	s.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_reloads_total", Help: "Configurations that were read again, by what became of them: in-force or refused.",
 	}, []string{"result"})

@@ -41,7 +41,7 @@ var endpoints = map[string]string{
 	"internal/api GET /v1/groups":                                      "",
 	"internal/api GET /v1/head":                                        "",
 	"internal/api GET /v1/hierarchy":                                   "",
-	"internal/api GET /v1/identities":                                  "",
+	"internal/api POST /v1/identities":                                 "",
 	"internal/api GET /v1/invites":                                     "",
 	"internal/api GET /v1/issuers":                                     "",
 	"internal/api GET /v1/profiles":                                    "",

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"iter"
 	"math"
+	"time"
 
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/ledger"
@@ -134,14 +137,42 @@ func (r reader) Inclusion(ctx context.Context, index, size uint64) ([]ledger.Has
 
 // Identity returns what is known of a name, or ErrNotFound.
 func (r reader) Identity(ctx context.Context, n identity.Name) (IdentityRow, error) {
-	rows, err := collect(ctx, r.session, "SELECT name, created_at, suspended_at FROM identity WHERE name = $1", []any{n.String()}, scanIdentity)
+	rows, err := collect(ctx, r.session, "SELECT name, created_at, suspended_at, 0 FROM identity WHERE name = $1", []any{n.String()}, scanIdentity)
 	return only(rows, err)
 }
 
-// Identities returns every name, sorted.
-func (r reader) Identities(ctx context.Context) iter.Seq2[IdentityRow, error] {
-	return paged(ctx, r.session, "SELECT name, created_at, suspended_at FROM identity WHERE name > $1 ORDER BY name LIMIT $2",
-		[]any{""}, scanIdentity, func(row IdentityRow) []any { return []any{row.Name.String()} })
+// An IdentityFilter selects names; its zero fields select every one.
+type IdentityFilter struct {
+	Name  identity.Name // the name and all below it
+	After identity.Name // where the page before ended
+	Limit int           // zero is no limit
+}
+
+// Identities returns the names that fit f, sorted, each with how many of its
+// certificates are neither revoked nor ended at a time.
+func (r reader) Identities(ctx context.Context, f IdentityFilter, at time.Time) iter.Seq2[IdentityRow, error] {
+	args, below := []any{millis(at)}, ""
+	if !f.Name.IsZero() {
+		from, to := span(f.Name)
+		args, below = append(args, f.Name.String(), from, to), "AND (name = $3 OR name > $4) AND name >= $3 AND name < $5 "
+	}
+	query := fmt.Sprintf(`SELECT name, created_at, suspended_at,
+		(SELECT COUNT(*) FROM certificate c WHERE c.name = identity.name AND c.not_after > $2 AND c.revoked_at IS NULL)
+		FROM identity WHERE name > $1 %sORDER BY name LIMIT $%d`, below, len(args)+2)
+	return limited(ctx, r.session, query, []any{f.After.String()}, args, cmp.Or(max(f.Limit, 0), math.MaxInt),
+		scanIdentity, func(row IdentityRow) []any { return []any{row.Name.String()} })
+}
+
+// AllSuspended returns the names that are suspended themselves.
+func (r reader) AllSuspended(ctx context.Context) (map[identity.Name]bool, error) {
+	names := map[identity.Name]bool{}
+	err := r.session.each(ctx, "SELECT name FROM identity WHERE suspended_at IS NOT NULL", nil, func(rows *sql.Rows) error {
+		var n identity.Name
+		err := rows.Scan(nameColumn(&n))
+		names[n] = true
+		return err
+	})
+	return names, err
 }
 
 // Suspended returns the nearest suspended name at or above n.

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"math"
@@ -18,12 +20,19 @@ import (
 type Filter struct {
 	Name      identity.Name // the name and all below it
 	Serial    ledger.Serial
+	Beginning string      // of the serial number, in hex digits
 	Host      string      // a host name or address that stands in it, as encoded
 	Key       ledger.Hash // of the SubjectPublicKeyInfo
 	Issuer    string      // by name
 	Via       string      // the door it was issued through
+	NotVia    string      // leaves out what came through this door
 	Revoked   bool        // only revoked ones
 	Unrevoked bool        // leaves out revoked ones
+	Suspended bool        // only those of names that are suspended, by themselves or from above
+	Standing  bool        // leaves those out
+	// Due leaves out what is not yet in the last third of its life at this time,
+	// and what has a successor that is neither revoked nor ended.
+	Due time.Time
 	// EndsAfter and EndsBefore bound the end of the life, the second one
 	// included. With EndsBefore the first to end come first.
 	EndsAfter, EndsBefore time.Time
@@ -33,6 +42,16 @@ type Filter struct {
 
 	byName string // how the name is looked for; "" is by the column
 }
+
+// ofSuspended are the certificates whose names, or names above them, are
+// suspended; the first form lists them, by way of the few names (CROSS JOIN has
+// SQLite keep that order), and the second one asks about c.
+const (
+	ofSuspended = `SELECT x.seq FROM identity s CROSS JOIN certificate x WHERE s.suspended_at IS NOT NULL AND x.name = s.name
+		UNION SELECT x.seq FROM identity s CROSS JOIN certificate x WHERE s.suspended_at IS NOT NULL AND x.name > s.name || '/' AND x.name < s.name || '0'`
+	isSuspended = `EXISTS (SELECT 1 FROM identity s WHERE s.suspended_at IS NOT NULL AND
+		(c.name = s.name OR c.name > s.name || '/' AND c.name < s.name || '0'))`
+)
 
 // The ways to look for a name: by its index, and along the ledger.
 const (
@@ -109,8 +128,8 @@ func (r reader) Certificates(ctx context.Context, f Filter) iter.Seq2[Certificat
 // nor ended at a time.
 func (r reader) GoodByIssuer(ctx context.Context, at time.Time) (map[ledger.KeyID]int, error) {
 	counts := map[ledger.KeyID]int{}
-	err := r.session.each(ctx, `SELECT i.key_id, COUNT(*) FROM certificate c JOIN issuer i ON i.seq = c.issuer
-		WHERE c.revoked_at IS NULL AND c.not_after > $1 GROUP BY i.key_id`, []any{millis(at)}, func(rows *sql.Rows) error {
+	err := r.session.each(ctx, `SELECT key_id, (SELECT COUNT(*) FROM certificate c
+		WHERE c.issuer = issuer.seq AND c.not_after > $1 AND c.revoked_at IS NULL) FROM issuer`, []any{millis(at)}, func(rows *sql.Rows) error {
 		var key ledger.KeyID
 		var n int
 		if err := rows.Scan(hashColumn(&key), &n); err != nil {
@@ -120,6 +139,35 @@ func (r reader) GoodByIssuer(ctx context.Context, at time.Time) (map[ledger.KeyI
 		return nil
 	})
 	return counts, err
+}
+
+// Count returns how many certificates fit f, whose Limit and After do not matter.
+func (r reader) Count(ctx context.Context, f Filter) (n int, err error) {
+	conditions, args := f.where(0)
+	err = r.session.row(ctx, "SELECT COUNT(*) FROM certificate c WHERE 1 = 1 "+conditions, args, &n)
+	return n, err
+}
+
+// NewestByName returns the entry that recorded the newest certificate of each
+// name among those that came through one of the doors and are neither revoked
+// nor ended at a time.
+func (r reader) NewestByName(ctx context.Context, at time.Time, doors ...string) (map[identity.Name]uint64, error) {
+	newest := map[identity.Name]uint64{}
+	args := []any{millis(at)}
+	places := make([]string, len(doors))
+	for i, door := range doors {
+		args = append(args, door)
+		places[i] = fmt.Sprintf("$%d", len(args))
+	}
+	err := r.session.each(ctx, `SELECT name, MAX(seq) FROM certificate WHERE revoked_at IS NULL AND not_after > $1
+		AND via IN (`+strings.Join(places, ", ")+`) GROUP BY name`, args, func(rows *sql.Rows) error {
+		var n identity.Name
+		var seq uint64
+		err := rows.Scan(nameColumn(&n), &seq)
+		newest[n] = seq
+		return err
+	})
+	return newest, err
 }
 
 // few is how many rows are rather sorted than looked for along the ledger.
@@ -133,7 +181,10 @@ const few = 2000
 func (r reader) order(ctx context.Context, f Filter) (number, byName string, err error) {
 	narrow := Filter{Name: f.Name, EndsAfter: f.EndsAfter}
 	conditions, args := narrow.where(0)
-	if conditions == "" {
+	switch {
+	case f.Suspended || f.Beginning != "": // which are listed
+		return "+c.seq", "", nil
+	case conditions == "":
 		return "c.seq", "", nil
 	}
 	var n int
@@ -164,6 +215,10 @@ func (f Filter) where(others int) (conditions string, args []any) {
 	if !f.Serial.IsZero() {
 		add("c.serial = %s", f.Serial.Bytes())
 	}
+	if f.Beginning != "" {
+		from, to := beginning(f.Beginning)
+		add("c.serial >= %s AND c.serial <= %s", from, to)
+	}
 	if !f.Name.IsZero() {
 		from, to := span(f.Name)
 		add(cmp.Or(f.byName, "(c.name = %s OR c.name > %s AND c.name < %s)"), f.Name.String(), from, to)
@@ -180,6 +235,19 @@ func (f Filter) where(others int) (conditions string, args []any) {
 	if f.Via != "" {
 		add("c.via = %s", f.Via)
 	}
+	if f.NotVia != "" {
+		add("c.via <> %s", f.NotVia)
+	}
+	if f.Suspended {
+		add("c.seq IN (" + ofSuspended + ")")
+	}
+	if f.Standing {
+		add("NOT " + isSuspended)
+	}
+	if !f.Due.IsZero() {
+		add("3 * (c.not_after - %s) <= c.not_after - c.not_before", millis(f.Due))
+		add("NOT EXISTS (SELECT 1 FROM certificate n WHERE n.renewed_from = c.seq AND n.revoked_at IS NULL AND n.not_after > %s)", millis(f.Due))
+	}
 	if f.Revoked {
 		add("c.revoked_at IS NOT NULL")
 	}
@@ -187,12 +255,29 @@ func (f Filter) where(others int) (conditions string, args []any) {
 		add("c.revoked_at IS NULL")
 	}
 	if !f.EndsAfter.IsZero() {
-		add("c.not_after > %s", millis(f.EndsAfter))
+		if f.Suspended { // whose few are not to be looked for among all that live
+			add("+c.not_after > %s", millis(f.EndsAfter))
+		} else {
+			add("c.not_after > %s", millis(f.EndsAfter))
+		}
 	}
 	if !f.EndsBefore.IsZero() {
 		add("c.not_after <= %s", millis(f.EndsBefore))
 	}
 	return conditions, args
+}
+
+// beginning returns the bounds between which the serial numbers are that begin
+// with hex digits.
+func beginning(digits string) (from, to []byte) {
+	if len(digits)%2 == 0 {
+		from, _ = hex.DecodeString(digits)
+		to = bytes.Clone(from)
+	} else {
+		from, _ = hex.DecodeString(digits + "0")
+		to, _ = hex.DecodeString(digits + "f")
+	}
+	return from, append(to, bytes.Repeat([]byte{0xff}, ledger.MaxSerial)...)
 }
 
 // Family returns ref and everything renewed from it, directly or not, oldest

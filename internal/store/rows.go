@@ -13,10 +13,11 @@ type IdentityRow struct {
 	CreatedAt   time.Time
 	SuspendedAt time.Time // zero unless Suspended
 	Suspended   bool      // the name itself, whatever holds above it
+	Valid       int       // in a list: certificates of the name itself, neither revoked nor ended
 }
 
 func scanIdentity(scan scanner) (r IdentityRow, err error) {
-	err = scan(nameColumn(&r.Name), timeColumn(&r.CreatedAt), timeColumn(&r.SuspendedAt))
+	err = scan(nameColumn(&r.Name), timeColumn(&r.CreatedAt), timeColumn(&r.SuspendedAt), &r.Valid)
 	r.Suspended = !r.SuspendedAt.IsZero()
 	return r, err
 }

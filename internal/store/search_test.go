@@ -90,6 +90,83 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// Who should have renewed by now, and who is suspended, is asked of the store;
+// counting finds as many as listing.
+func TestSearchByStanding(t *testing.T) {
+	const day = 24 * time.Hour
+	w := newWorld(t)
+	s := openAt(t, filepath.Join(t.TempDir(), "postern.db"), Options{})
+	now := time.Now().UTC().Truncate(time.Second)
+	lives := func(who string, n uint64, since, left time.Duration) ledger.CertificateIssued {
+		c := w.certificate(who, n)
+		c.NotBefore, c.NotAfter = now.Add(-since), now.Add(left)
+		return c
+	}
+	update(t, s, w.genesis, w.issuer)
+	for _, n := range []string{"ben", "ben/phone", "ben-x", "bent", "web"} {
+		update(t, s, ledger.IdentityCreated{Name: name(n)})
+	}
+	renewed, successor := lives("web", 2, 80*day, 21*day), lives("web", 3, day, 90*day)
+	successor.RenewedFrom = renewed.Ref
+	inVain, revoked := lives("web", 4, 80*day, 22*day), lives("web", 5, day, 90*day)
+	revoked.RenewedFrom = inVain.Ref
+	own := lives("web", 6, 80*day, 23*day)
+	own.Via = "self"
+	update(t, s, lives("web", 1, 80*day, 20*day), renewed, successor, inVain, revoked, own,
+		lives("web", 7, 80*day, 41*day), lives("web", 8, 2*day, 4*day), lives("web", 9, 80*day, -day),
+		lives("ben", 10, 80*day, 19*day), lives("ben/phone", 11, day, 90*day), lives("ben-x", 12, day, 90*day), lives("bent", 13, day, 90*day),
+		ledger.CertificatesRevoked{Certificates: []ledger.Ref{revoked.Ref}})
+	due := Filter{Due: now, NotVia: "self", Standing: true, Unrevoked: true, EndsAfter: now, EndsBefore: now.Add(40 * day)}
+	check := func(sentence string, f Filter, want ...uint64) {
+		t.Helper()
+		var got []uint64
+		for row, err := range s.Certificates(t.Context(), f) {
+			must(t, err)
+			for n := range uint64(14) {
+				if w.certificate("ben", n).Serial == row.Serial {
+					got = append(got, n)
+				}
+			}
+		}
+		n, err := s.Count(t.Context(), f)
+		must(t, err)
+		if !slices.Equal(got, want) || n != len(want) {
+			t.Errorf("%s: %v and a count of %d, want %v", sentence, got, n, want)
+		}
+	}
+	check("due", due, 10, 1, 4)
+	check("nobody is suspended", Filter{Suspended: true})
+	update(t, s, ledger.IdentitySuspended{Name: name("ben")})
+	sound(t, s)
+	check("due, without the suspended", due, 1, 4)
+	check("suspended, and below", Filter{Suspended: true}, 11, 10)
+	for row, err := range s.Certificates(t.Context(), Filter{Suspended: true, Limit: 1}) {
+		must(t, err)
+		if rest := found(t, s, Filter{Suspended: true, After: row.Place()}); len(rest) != 1 {
+			t.Errorf("the second page of the suspended: %v", rest)
+		}
+	}
+	newest, err := s.NewestByName(t.Context(), now, "invite", w.certificate("ben", 1).Via)
+	must(t, err)
+	if len(newest) != 5 || newest[name("bent")] != 19 {
+		t.Errorf("the newest by name: %v", newest)
+	}
+	must(t, func() error {
+		for row, err := range s.Identities(t.Context(), IdentityFilter{Name: name("ben")}, now) {
+			if err != nil || row.Valid != 1 || row.Suspended != (row.Name == name("ben")) || row.Name == name("bent") || row.Name == name("ben-x") {
+				return fmt.Errorf("%+v, %w", row, err)
+			}
+		}
+		return nil
+	}())
+	whole := w.certificate("ben", 7).Serial.String()
+	for digits, want := range map[string]int{"": 13, whole: 1, whole[:len(whole)-1]: 13, whole[:len(whole)-2]: 13, "1": 0} {
+		if n, err := s.Count(t.Context(), Filter{Beginning: digits}); err != nil || n != want {
+			t.Errorf("serial numbers that begin with %q: %d, %v, want %d", digits, n, err, want)
+		}
+	}
+}
+
 // BenchmarkSearchMillion reads a page of a hundred out of a million
 // certificates, by each of the things that they are looked for by.
 func BenchmarkSearchMillion(b *testing.B) {
@@ -119,6 +196,7 @@ func BenchmarkSearchMillion(b *testing.B) {
 		add(c)
 	}
 	add(ledger.CertificatesRevoked{Certificates: []ledger.Ref{w.certificate("ben", 5).Ref, w.certificate("ben", 500_000).Ref}})
+	add(ledger.IdentitySuspended{Name: names[17]})
 	_, err = r.session.exec(b.Context(), "COMMIT")
 	must(b, err)
 	path := r.path
@@ -141,6 +219,9 @@ func BenchmarkSearchMillion(b *testing.B) {
 		"ending":        {Filter{EndsAfter: now, EndsBefore: now.Add(14 * 24 * time.Hour), Unrevoked: true}, 100},
 		"ended":         {Filter{EndsBefore: now, Unrevoked: true}, 100},
 		"in-the-middle": {Filter{After: Place{Seq: million / 2}}, 100},
+		"beginning":     {Filter{Beginning: w.certificate("ben", 77).Serial.String()[:16]}, 100},
+		"suspended":     {Filter{Suspended: true, Unrevoked: true, EndsAfter: now}, 100},
+		"due":           {Filter{Due: now, NotVia: "self", Standing: true, Unrevoked: true, EndsAfter: now, EndsBefore: now.Add(30 * 24 * time.Hour)}, 100},
 	} {
 		c.f.Limit = 100
 		b.Run(what, func(b *testing.B) {
@@ -151,4 +232,40 @@ func BenchmarkSearchMillion(b *testing.B) {
 			}
 		})
 	}
+	b.Run("names", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			for _, err := range s.Identities(b.Context(), IdentityFilter{}, now) {
+				must(b, err)
+				n++
+			}
+			if n != len(names) {
+				b.Fatalf("%d names", n)
+			}
+		}
+	})
+	b.Run("by-issuer", func(b *testing.B) {
+		for b.Loop() {
+			counts, err := s.GoodByIssuer(b.Context(), now)
+			must(b, err)
+			if len(counts) != 1 {
+				b.Fatal(counts)
+			}
+		}
+	})
+	b.Run("how-many-due", func(b *testing.B) {
+		for b.Loop() {
+			n, err := s.Count(b.Context(), Filter{Due: now, NotVia: "self", Standing: true, Unrevoked: true, EndsAfter: now, EndsBefore: now.Add(30 * 24 * time.Hour)})
+			must(b, err)
+			if n == 0 {
+				b.Fatal("nothing")
+			}
+		}
+	})
+	b.Run("newest-by-name", func(b *testing.B) {
+		for b.Loop() {
+			_, err := s.NewestByName(b.Context(), now, "invite", "renew")
+			must(b, err)
+		}
+	})
 }

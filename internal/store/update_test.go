@@ -50,7 +50,7 @@ func TestUpdatesThatShareACommitDoNotHarmEachOther(t *testing.T) {
 	wg.Wait()
 
 	stored := map[string]bool{}
-	for row, err := range s.Identities(t.Context()) {
+	for row, err := range s.Identities(t.Context(), IdentityFilter{}, time.Time{}) {
 		must(t, err)
 		stored[row.Name.String()] = true
 	}
