@@ -15,14 +15,13 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// checkEvery is how often the wall clock is compared with the certificate. A
+// CheckEvery is how often the wall clock is compared with the certificate. A
 // timer set for the day itself would sleep while the machine sleeps.
-const checkEvery = time.Minute
+const CheckEvery = time.Minute
 
 // issueTimeout bounds one attempt to obtain a certificate.
 const issueTimeout = 30 * time.Second
@@ -54,8 +53,11 @@ type Keeper struct {
 	fits  func(*x509.Certificate) bool
 	key   func() (crypto.Signer, error)
 
-	renewing sync.Mutex // one renewal at a time
-	current  atomic.Pointer[held]
+	renewing chan struct{} // holds one element during a renewal; guards what follows
+	looked   bool          // into the folder
+	failed   time.Time     // when a renewal last failed; zero since one went well
+
+	current atomic.Pointer[held]
 }
 
 // held is a certificate in use and the time from which on it is replaced.
@@ -68,10 +70,20 @@ type held struct {
 // is missing. It takes over a key and a certificate found there that belong
 // together; anything else found there is replaced by the first renewal.
 func NewKeeper(dir string, issue Issue, o Options) (*Keeper, error) {
+	k, err := NewLazyKeeper(dir, issue, o)
+	if err != nil {
+		return nil, err
+	}
+	return k, k.look()
+}
+
+// NewLazyKeeper is NewKeeper for one of many: it looks into dir, and makes it,
+// no sooner than a certificate is to be had.
+func NewLazyKeeper(dir string, issue Issue, o Options) (*Keeper, error) {
 	if issue == nil {
 		return nil, errors.New("keeper: something has to issue the certificates")
 	}
-	k := &Keeper{dir: dir, issue: issue, log: o.Log, now: o.Now, fits: o.Fits, key: o.Key}
+	k := &Keeper{dir: dir, issue: issue, log: o.Log, now: o.Now, fits: o.Fits, key: o.Key, renewing: make(chan struct{}, 1)}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -84,14 +96,23 @@ func NewKeeper(dir string, issue Issue, o Options) (*Keeper, error) {
 	if k.key == nil {
 		k.key = func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 	}
-	found, err := load(dir)
+	return k, nil
+}
+
+// look takes over what is in the folder.
+func (k *Keeper) look() error {
+	found, err := load(k.dir)
 	if err != nil {
-		k.log.Warn("kept certificate not used", "path", dir, "err", err)
+		k.log.Warn("kept certificate not used", "path", k.dir, "err", err)
 	}
 	if found != nil && k.fits(found.Leaf) {
 		k.hold(*found)
 	}
-	return k, makeFolder(dir)
+	if err := makeFolder(k.dir); err != nil {
+		return err
+	}
+	k.looked = true
+	return nil
 }
 
 // Get returns the certificate, or nil while there is none. An expired one is
@@ -106,20 +127,55 @@ func (k *Keeper) Get() *tls.Certificate {
 // Ensure obtains a certificate if there is none or it is due, and returns the
 // error if that fails and none is valid.
 func (k *Keeper) Ensure(ctx context.Context) error {
-	err := k.refresh(ctx)
+	err := k.Refresh(ctx)
 	if c := k.Get(); c != nil && k.now().Before(c.Leaf.NotAfter) {
 		return nil
 	}
 	return err
 }
 
+// pause is how long visitors who find no certificate cannot cause another
+// attempt to obtain one after the last has failed.
+const pause = 5 * time.Second
+
+// Await returns the certificate. If there is none, it is obtained first, within
+// ctx, unless that has just failed.
+func (k *Keeper) Await(ctx context.Context) (*tls.Certificate, error) {
+	if c := k.Get(); c != nil {
+		return c, nil
+	}
+	if err := k.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer k.end()
+	if k.Get() == nil && !k.failed.IsZero() && k.now().Before(k.failed.Add(pause)) {
+		return nil, fmt.Errorf("obtaining the certificate in %s has just failed", k.dir)
+	}
+	if err := k.renew(ctx); k.Get() == nil {
+		return nil, err
+	}
+	return k.Get(), nil
+}
+
+// begin waits until no other renewal is under way; end has to follow.
+func (k *Keeper) begin(ctx context.Context) error {
+	select {
+	case k.renewing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (k *Keeper) end() { <-k.renewing }
+
 // Run keeps the certificate fresh until ctx ends, and returns then. A failed
 // renewal is tried again a minute later, as often as it takes.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(checkEvery)
+	tick := time.NewTicker(CheckEvery)
 	defer tick.Stop()
 	for {
-		if err := k.refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := k.Refresh(ctx); err != nil && ctx.Err() == nil {
 			k.log.Warn("certificate not renewed", "path", k.dir, "err", err)
 		}
 		select {
@@ -130,15 +186,33 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// refresh renews the certificate if it is due or does not fit any more.
-func (k *Keeper) refresh(ctx context.Context) error {
-	k.renewing.Lock()
-	defer k.renewing.Unlock()
+// Refresh renews the certificate if there is none, it is due or does not fit
+// any more. Whoever does not call Run calls it every CheckEvery.
+func (k *Keeper) Refresh(ctx context.Context) error {
+	if err := k.begin(ctx); err != nil {
+		return err
+	}
+	defer k.end()
+	return k.renew(ctx)
+}
+
+// renew is Refresh between begin and end.
+func (k *Keeper) renew(ctx context.Context) (err error) {
+	if !k.looked {
+		if err := k.look(); err != nil {
+			return err
+		}
+	}
 	// Round strips the monotonic reading, which stands still while the machine
 	// sleeps.
 	if h := k.current.Load(); h != nil && k.now().Round(0).Before(h.due) && k.fits(h.tls.Leaf) {
 		return nil
 	}
+	defer func() {
+		if k.failed = (time.Time{}); err != nil {
+			k.failed = k.now()
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	fresh, err := k.obtain(ctx)

@@ -130,7 +130,7 @@ func TestKeeperRenewsAfterTheMachineSleptPastExpiry(t *testing.T) {
 		mu.Lock()
 		leap = 3 * life
 		mu.Unlock()
-		time.Sleep(checkEvery + time.Second)
+		time.Sleep(CheckEvery + time.Second)
 		synctest.Wait()
 		if k.Get() == first {
 			t.Error("a minute after waking the expired certificate is still in use")
@@ -153,7 +153,7 @@ func TestKeeperReplacesWhatDoesNotFitAnyMore(t *testing.T) {
 			t.Fatal("replaced although it fits")
 		}
 		revoked.Store(first.Leaf.SerialNumber.Int64(), true)
-		time.Sleep(checkEvery + time.Second)
+		time.Sleep(CheckEvery + time.Second)
 		synctest.Wait()
 		if k.Get() == first {
 			t.Error("a minute later the revoked certificate is still in use")
@@ -392,4 +392,69 @@ func keyOnly(t *testing.T, dir string) {
 func twice(t *testing.T, dir string) {
 	data := read(t, dir)
 	write(t, dir, append(bytes.Clone(data), data...), 0o600)
+}
+
+// One of many keepers does nothing until somebody asks for its certificate, and
+// is asked by ten at once for one.
+func TestALazyKeeperObtainsWhenAsked(t *testing.T) {
+	dir, m := filepath.Join(t.TempDir(), "kept"), newMint(t)
+	k, err := NewLazyKeeper(dir, m.issue, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err == nil || k.Get() != nil {
+		t.Fatal("not lazy")
+	}
+	var asking sync.WaitGroup
+	for range 10 {
+		asking.Go(func() {
+			if c, err := k.Await(t.Context()); err != nil || c == nil {
+				t.Errorf("%v, %v", c, err)
+			}
+		})
+	}
+	asking.Wait()
+	again, err := NewLazyKeeper(dir, m.issue, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := again.Await(t.Context())
+	if err != nil || !c.Leaf.Equal(k.Get().Leaf) || m.issued != 1 {
+		t.Errorf("after a restart %v; %d issued, want 1", err, m.issued)
+	}
+}
+
+// Visitors to a host whose certificate cannot be had do not keep the authority
+// busy, and none of them waits for longer than they want to.
+func TestALazyKeeperThatFailsIsNotAskedAgainAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		stuck := func(ctx context.Context, _ []byte) ([][]byte, error) {
+			asked++
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		k, err := NewLazyKeeper(dir, stuck, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if c, err := k.Await(ctx); err == nil {
+				t.Fatalf("got %v", c)
+			}
+			cancel()
+		}
+		if asked != 1 || time.Since(begun) != time.Second {
+			t.Errorf("asked %d times in %v", asked, time.Since(begun))
+		}
+		time.Sleep(pause)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if k.Await(ctx); asked != 2 {
+			t.Errorf("asked %d times after a pause, want 2", asked)
+		}
+	})
 }

@@ -59,6 +59,10 @@ func (s *server) enforce(ctx context.Context, conf config.Config) error {
 	s.level.Set(conf.Log.Level)
 	s.move(oldDoors, nextDoors)
 	old.dropUnless(next)
+	select {
+	case s.refilled <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

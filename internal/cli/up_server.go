@@ -69,13 +69,15 @@ type server struct {
 	doors atomic.Pointer[doors]
 	inUse atomic.Pointer[config.Config]
 	sites atomic.Pointer[sites]
-	wrong atomic.Pointer[string] // why the newest file is not in force
-	ready atomic.Bool
+	// refilled has an element when sites has new hosts.
+	refilled chan struct{}
+	wrong    atomic.Pointer[string] // why the newest file is not in force
+	ready    atomic.Bool
 }
 
 func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, error) {
 	log := t.log
-	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, parent: t.parent, started: a.Now(), metrics: telemetry.Metrics()}
+	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, parent: t.parent, started: a.Now(), metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
 	s.alive, s.end = context.WithCancelCause(ctx)
 	var err error
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
@@ -231,6 +233,7 @@ func (s *server) run() error {
 	if err := s.parent.tell(wordReady); err != nil {
 		return fmt.Errorf("tell the process before this one: %w", err)
 	}
+	s.part("certificates", s.keepFresh)
 	<-s.alive.Done()
 	s.ready.Store(false)
 	why := context.Cause(s.alive)

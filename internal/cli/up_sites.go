@@ -2,13 +2,8 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +14,6 @@ import (
 	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/invite"
-	"github.com/postern-project/postern/internal/roster"
 )
 
 // servedFolder holds, inside the data folder, the sites' own certificates.
@@ -28,10 +22,10 @@ const servedFolder = "served"
 // sites are the handlers and certificates of one configuration. What did not
 // change is taken over from the one before.
 type sites struct {
-	behind  map[string]behind // by the site's key
-	keepers map[string]keeper // by host
-	forward *forwardSocket    // nil for none
-	shown   map[string]shown  // by host: in place of our own, to those who do not verify by our root
+	behind  map[string]behind        // by the site's key
+	keepers map[string]*agent.Keeper // by host
+	forward *forwardSocket           // nil for none
+	shown   map[string]shown         // by host: in place of our own, to those who do not verify by our root
 	// partners are the foreign authorities, by host and name.
 	partners map[string]partnerKeeper
 }
@@ -52,7 +46,7 @@ type keeper struct {
 // newSites prepares everything that conf names. On an error it leaves no
 // trace, and old stays as it is.
 func (s *server) newSites(ctx context.Context, conf config.Config, old *sites) (*sites, error) {
-	next := &sites{behind: map[string]behind{}, keepers: map[string]keeper{}, shown: map[string]shown{}, partners: map[string]partnerKeeper{}}
+	next := &sites{behind: map[string]behind{}, keepers: map[string]*agent.Keeper{}, shown: map[string]shown{}, partners: map[string]partnerKeeper{}}
 	if err := s.fill(ctx, conf, next, old); err != nil {
 		next.dropUnless(old)
 		return nil, err
@@ -75,14 +69,8 @@ func (s *server) fill(ctx context.Context, conf config.Config, next, old *sites)
 		}
 	}
 	s.befriend(ctx, conf, next, old)
-	for _, host := range hosts(conf) {
-		if kept, ok := old.keepers[host]; ok {
-			next.keepers[host] = kept
-			continue
-		}
-		if next.keepers[host], err = s.keep(ctx, host); err != nil {
-			return fmt.Errorf("server certificate for %s: %w", host, err)
-		}
+	if err := s.fillKeepers(ctx, conf, next, old); err != nil {
+		return err
 	}
 	if err := s.fillForward(conf, next, old); err != nil {
 		return err
@@ -107,11 +95,6 @@ func (n *sites) dropUnless(kept *sites) {
 	}
 	for key, k := range n.partners {
 		if now, ok := kept.partners[key]; !ok || now.Keeper != k.Keeper {
-			k.stop()
-		}
-	}
-	for host, k := range n.keepers {
-		if _, ok := kept.keepers[host]; !ok && k.stop != nil {
 			k.stop()
 		}
 	}
@@ -146,68 +129,9 @@ func hosts(conf config.Config) []string {
 	return slices.Compact(all)
 }
 
-// keep obtains the certificate of host, or takes the one from the last run,
-// and renews it until the keeper is stopped.
-func (s *server) keep(ctx context.Context, host string) (keeper, error) {
-	name, err := serverName(host)
-	if err != nil {
-		return keeper{}, err
-	}
-	request := authority.IssueRequest{Name: name, Profile: "server", Via: "self"}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		request.IPs = []netip.Addr{ip}
-	} else {
-		request.DNSNames = []string{host}
-	}
-	issue := func(ctx context.Context, spki []byte) ([][]byte, error) {
-		r := request
-		r.PublicKey = spki
-		issued, err := s.house.Authority.Issue(ctx, r)
-		return issued.Chain, err
-	}
-	dir := filepath.Join(s.house.Dir, servedFolder, strings.ReplaceAll(host, ":", "-"))
-	fits := func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(host) == nil && s.ours(leaf) }
-	k, err := agent.NewKeeper(dir, issue, agent.Options{Log: s.log, Now: s.app.Now, Fits: fits})
-	if err != nil {
-		return keeper{}, err
-	}
-	if err := k.Ensure(ctx); err != nil {
-		return keeper{}, err
-	}
-	running, stop := context.WithCancel(s.alive)
-	s.tasks.Go(func() { k.Run(running) })
-	return keeper{k, stop}, nil
-}
-
-// ours reports whether the roster still calls the certificate good, so that one
-// from a data folder that was put back is not shown again.
-func (s *server) ours(leaf *x509.Certificate) bool {
-	for _, issuer := range s.house.Roster.Issuers() {
-		if leaf.CheckSignatureFrom(issuer.Certificate) != nil {
-			continue
-		}
-		ref, err := roster.RefOf(leaf, issuer.Certificate)
-		return err == nil && s.house.Roster.Check(ref, leaf.NotBefore).Code == ""
-	}
-	return false
-}
-
 // serverName is the identity that a site's own certificate carries.
 func serverName(host string) (identity.Name, error) {
 	return identity.ParseName(authority.SitesName + "/" + strings.ReplaceAll(host, ":", "-"))
-}
-
-// ownCertificate returns our own authority's certificate of a canonical host.
-func (s *server) ownCertificate(host string) (*tls.Certificate, error) {
-	now := s.sites.Load()
-	if now == nil {
-		return nil, errors.New("no site is open yet")
-	}
-	k, ok := now.keepers[host]
-	if !ok {
-		return nil, fmt.Errorf("no certificate for %s", host)
-	}
-	return s.shown(k.Get()), nil
 }
 
 // certificateUntil returns when the first of the sites' certificates ends.
