@@ -47,6 +47,7 @@ func somebodyElses(t *testing.T, dir, host string, serial int64) *x509.CertPool 
 	}
 	write(t, filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 	write(t, filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}))
+	write(t, filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}))
 	parsed, err := x509.ParseCertificate(caDER)
 	if err != nil {
 		t.Fatal(err)

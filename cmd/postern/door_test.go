@@ -249,10 +249,10 @@ func (d *door) enrol(name string, join ...string) string {
 }
 
 // invitation returns the link of an invitation for name.
-func (d *door) invitation(name string) string {
+func (d *door) invitation(name string, flags ...string) string {
 	d.t.Helper()
 	var invitation struct{ Link string }
-	if err := json.Unmarshal([]byte(d.run("invite", name, "--json")), &invitation); err != nil {
+	if err := json.Unmarshal([]byte(d.run(append([]string{"invite", name, "--json"}, flags...)...)), &invitation); err != nil {
 		d.t.Fatal(err)
 	}
 	return invitation.Link

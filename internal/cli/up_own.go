@@ -115,7 +115,7 @@ func (s *server) freshen(ctx context.Context) {
 		return nil
 	})
 	if n := failed.Load(); n > complainAtMost {
-		s.log.Warn("certificates not renewed", "count", n)
+		s.log.Warn("more certificates not renewed", "left_out", n-complainAtMost)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -150,6 +151,7 @@ func (s *server) publicSide() (http.Handler, error) {
 	join, err := enroll.Handler(enroll.Options{
 		Authority: s.house.Authority, TrustDomain: s.house.Roster.TrustDomain(), Roots: func() []*x509.Certificate { return s.house.Roster.Anchors().Trusted() },
 		RenewURLs: s.renewURLs, Sites: s.siteURLs, Course: &s.course, Access: &s.access, AccessSites: s.accessSites, Downloads: s.downloads, Attempts: s.attempts, Log: s.log, Now: s.app.Now,
+		PublicCertificate: s.publicCertificate, PublicURL: s.ownURL, SCEPPath: scep.Path, NeedsRoot: s.needsRoot,
 	})
 	if err != nil {
 		return nil, err
@@ -190,6 +192,34 @@ func (s *server) renewURLs() []string {
 		urls = append(urls, s.siteURL(site.Host)+"/.postern/renew")
 	}
 	return urls
+}
+
+// publicCertificate returns what the public side shows when that is no
+// certificate of our own.
+func (s *server) publicCertificate() *tls.Certificate {
+	conf, now := s.inUse.Load(), s.sites.Load()
+	if conf == nil || now == nil {
+		return nil
+	}
+	if shown, ok := now.shown[conf.PublicName()]; ok {
+		return shown.get()
+	}
+	return nil
+}
+
+func (s *server) ownURL() string { return s.publicURL(*s.inUse.Load()) }
+
+// needsRoot reports whether a name may open a site that shows a certificate of
+// our own.
+func (s *server) needsRoot(name identity.Name) bool {
+	shown := s.sites.Load().shown
+	who := rule.Subject{Name: name, Groups: s.house.Roster.Groups(name)}
+	for _, site := range s.inUse.Load().Sites {
+		if f, ok := shown[site.Host]; site.List.Decide(who).Allow && (!ok || f.get() == nil) {
+			return true
+		}
+	}
+	return false
 }
 
 // siteURLs returns the sites that name may open now.

@@ -6,6 +6,7 @@ package enroll
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -25,6 +26,7 @@ import (
 // redeemer is all that using an invitation asks of the authority.
 type redeemer interface {
 	Redeem(ctx context.Context, r authority.RedeemRequest) (authority.Issued, error)
+	LookInvite(ctx context.Context, code string) (authority.Invite, error)
 }
 
 // Options say what a Handler needs to know.
@@ -48,7 +50,20 @@ type Options struct {
 	Access *Access
 	// AccessSites returns the hosts at whose doors access can be asked for now.
 	AccessSites func() []string
-	Log         *slog.Logger
+	// PublicCertificate returns what the public side shows, with its key, when
+	// that is of an authority that devices know. It signs configuration profiles
+	// for Apple's devices, and lets them believe the SCEP server. While it is nil
+	// there are no profiles.
+	PublicCertificate func() *tls.Certificate
+	// PublicURL returns the public side's address, without a slash at its end,
+	// and SCEPPath is where below it the SCEP server is. Both are needed for
+	// profiles only.
+	PublicURL func() string
+	SCEPPath  string
+	// NeedsRoot reports whether a name may open a site whose certificate is of
+	// our own root; nil means never.
+	NeedsRoot func(identity.Name) bool
+	Log       *slog.Logger
 	// Now is the clock of the limits; nil means time.Now.
 	Now func() time.Time
 	// Limits bound the attempts; the zero Limits are the defaults.
@@ -78,7 +93,17 @@ func Handler(o Options) (http.Handler, error) {
 	d := &desk{options: o, limit: o.Attempts.limit, reports: newLimiter(o.Limits, o.Now), asks: newLimiter(askLimits, o.Now)}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
-	mux.Handle("GET "+invite.Path, show(page.Join(page.JoinView{Site: site, FilePath: invite.FilePath, Downloads: o.Downloads.offered()}), http.StatusOK))
+	view := page.JoinView{Site: site, FilePath: invite.FilePath, Downloads: o.Downloads.offered()}
+	plain := page.Join(view)
+	view.ProfilePath, view.StatePath = invite.ProfilePath, invite.StatePath
+	apple := page.Join(view)
+	mux.HandleFunc("GET "+invite.Path, func(w http.ResponseWriter, _ *http.Request) {
+		if d.publicCertificate() != nil {
+			apple.Write(w, http.StatusOK)
+			return
+		}
+		plain.Write(w, http.StatusOK)
+	})
 	mux.HandleFunc("GET "+page.JoinFolder+"{file}", func(w http.ResponseWriter, r *http.Request) {
 		if !o.Downloads.serve(w, r, r.PathValue("file")) {
 			page.NotFound(site).Write(w, http.StatusNotFound)
@@ -86,6 +111,8 @@ func Handler(o Options) (http.Handler, error) {
 	})
 	mux.Handle("POST "+invite.Path, answer(d.join))
 	mux.Handle("POST "+invite.ReportPath, answer(d.report))
+	mux.Handle("POST "+invite.ProfilePath, answer(d.profile))
+	mux.Handle("POST "+invite.StatePath, answer(d.state))
 	mux.Handle("GET "+invite.FilePath, answer(d.fileForm))
 	mux.Handle("POST "+invite.FilePath, answer(d.file))
 	if o.Access != nil {

@@ -48,6 +48,10 @@ func (o *office) Redeem(_ context.Context, r authority.RedeemRequest) (authority
 	return o.give(r.PublicKey)
 }
 
+func (o *office) LookInvite(context.Context, string) (authority.Invite, error) {
+	return authority.Invite{Name: o.issued.Name}, o.err
+}
+
 func (o *office) Renew(_ context.Context, r authority.RenewRequest) (authority.Issued, error) {
 	return o.give(r.PublicKey)
 }

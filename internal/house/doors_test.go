@@ -87,6 +87,8 @@ var endpoints = map[string]string{
 	"internal/enroll GET /{$}":                                         "",
 	"internal/enroll POST  + invite.Path":                              "Redeem",
 	"internal/enroll POST  + invite.ReportPath":                        "",
+	"internal/enroll POST  + invite.ProfilePath":                       "",
+	"internal/enroll POST  + invite.StatePath":                         "",
 	"internal/enroll POST  + renewPath":                                "Renew",
 	"internal/publish GET /crl/{issuer}/{file}":                        "RevocationList",
 	"internal/publish GET /issuers/{file}":                             "",

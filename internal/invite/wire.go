@@ -60,6 +60,21 @@ const ProblemType = "application/problem+json"
 // ReportPath is where the page of an invitation tells how far it has come.
 const ReportPath = Path + "/report"
 
+// ProfilePath is where an Apple device gets the configuration profile of an
+// invitation, and StatePath where the page asks what the invitation is for.
+const (
+	ProfilePath = Path + "/profile"
+	StatePath   = Path + "/state"
+)
+
+// A State is what an invitation is for while it can be used. To ask for it takes
+// the code, and spends nothing.
+type State struct {
+	Name string `json:"name"`
+	// Sites are the addresses that the name may open.
+	Sites []string `json:"sites,omitempty"`
+}
+
 // RootPath is where a public side serves its root, DER, for those to whom the
 // handshake did not show it. Whoever fetches it compares it with a pin.
 const RootPath = Path + "/root.crt"

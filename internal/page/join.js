@@ -24,14 +24,20 @@
     return "";
   };
 
-  let base = location.origin, good = "", anyway = false;
+  // Apple's systems make the key themselves, by a profile, where the server has
+  // one.
+  const profile = (system === "ios" || system === "mac") && $("profile");
+
+  let base = location.origin, good = "", anyway = false, here = !profile;
   const offer = (from, fragment) => {
     base = from;
     good = invitation(fragment);
     const hindrance = anyway ? "" : wrong();
     show($("mistyped"), fragment && !good);
     all("[data-wrong]").forEach((note) => show(note, good && note.dataset.wrong === hindrance));
-    show($("make"), good && !hindrance && base === location.origin);
+    const ready = good && !hindrance && base === location.origin;
+    show($("make"), ready && here);
+    if (profile) show(profile, ready && !here);
     show(document.querySelector("[data-copy=command]"), good);
     show($("plain"), !good);
     $("command").textContent = good ? `postern join "${link()}"` : plain;
@@ -54,6 +60,57 @@
     offer(base, good);
     $("begin").focus();
   }));
+
+  if (profile) {
+    const form = $("profile-form");
+    const state = async () => {
+      const response = await post(form.dataset.state, { code: good.split(".")[0], csr: "" });
+      return { status: response.status, ...await response.json() };
+    };
+    // follow waits until the device has asked for its certificate, which uses the
+    // invitation up.
+    const follow = async (invited) => {
+      for (;;) {
+        await pause(3);
+        const now = await state().catch(() => ({})); // Settings is in front, or there is no network for a while
+        if (now.code === "spent") break;
+      }
+      $("profile-name").textContent = invited.name;
+      showSites(invited.sites, $("profile-sites"));
+      show($("profile-waiting"), false);
+      show($("profile-done"), true);
+      $("profile-done-title").focus();
+    };
+    const fail = (why) => {
+      $("why").textContent = why;
+      show($("failed"), true);
+      show($("retry"), false);
+    };
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      show($("failed"), false);
+      const invited = await state().catch(() => null);
+      if (!invited) return fail($("why").dataset.lost);
+      if (invited.code === "pending") { // words have to be compared, which Settings cannot show
+        show(profile, false);
+        return enrol();
+      }
+      if (invited.status !== 200) return fail(sentence(invited.detail));
+      form.elements.code.value = good.split(".")[0];
+      form.submit();
+      show(profile, false);
+      all("[data-before]").forEach((part) => show(part, false));
+      all("[data-profile-guide]").forEach((guide) => { guide.open = guide.dataset.profileGuide === system; });
+      show($("profiled"), true);
+      $("profiled-title").focus();
+      follow(invited);
+    });
+    $("here").addEventListener("click", () => {
+      here = true;
+      offer(base, good);
+      $("begin").focus();
+    });
+  }
 
   copied.link = link;
   copied.command = () => $("command").textContent;

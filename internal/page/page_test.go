@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,16 +53,18 @@ func pages(t *testing.T) map[string]Page {
 		"join-downloads": Join(JoinView{Site: "example.com", Downloads: []Download{
 			{System: "Linux, amd64", URL: "/join/postern-linux-amd64", SHA256: strings.Repeat("0f", 32)},
 		}}),
-		"ask":       Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, For: "pw.example.com"}),
-		"ask-again": Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, Note: `"><b>`, Wrong: true, Gone: true}),
-		"asked":     Asked(AskedView{Site: "example.com", Path: "/join/ask", Words: "ramp-otter-cape-ozone", Who: "Anna Müller"}),
-		"file":      File(FileView{Site: "example.com", Path: "/join/file", Wrong: "this invitation has been used"}),
-		"filemade":  FileMade(FileMadeView{Site: "example.com", Name: "anna/phone", Password: "abcd-efgh-ijkl-mnop", File: []byte("p12")}),
-		"denied":    AskDenied("example.com"),
-		"later":     AskLater("example.com"),
-		"join":      Join(JoinView{Site: "example.com"}),
-		"home":      Home("example.com", "/join"),
-		"notfound":  NotFound("example.com"),
+		"ask":          Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, For: "pw.example.com"}),
+		"ask-again":    Ask(AskView{Site: "example.com", Path: "/join/ask", MaxWho: 40, MaxNote: 140, Note: `"><b>`, Wrong: true, Gone: true}),
+		"asked":        Asked(AskedView{Site: "example.com", Path: "/join/ask", Words: "ramp-otter-cape-ozone", Who: "Anna Müller"}),
+		"file":         File(FileView{Site: "example.com", Path: "/join/file", Wrong: "this invitation has been used"}),
+		"filemade":     FileMade(FileMadeView{Site: "example.com", Name: "anna/phone", Password: "abcd-efgh-ijkl-mnop", File: []byte("p12")}),
+		"denied":       AskDenied("example.com"),
+		"later":        AskLater("example.com"),
+		"join":         Join(JoinView{Site: "example.com"}),
+		"join-profile": Join(JoinView{Site: "example.com", ProfilePath: "/join/profile", StatePath: "/join/state"}),
+		"no-profile":   NoProfile("example.com", "this invitation has been used <b>", "/join"),
+		"home":         Home("example.com", "/join"),
+		"notfound":     NotFound("example.com"),
 	}
 }
 
@@ -164,7 +167,7 @@ func checkAttributes(t *testing.T, n *html.Node, ids map[string]bool) {
 func TestPolicyAllowsNothingElse(t *testing.T) {
 	for name, p := range pages(t) {
 		action := "form-action 'none'"
-		if name == "ask" || name == "ask-again" || name == "file" {
+		if name == "ask" || name == "ask-again" || name == "file" || name == "join-profile" {
 			action = "form-action 'self'"
 		}
 		for _, part := range []string{"default-src 'none'", "base-uri 'none'", action, "frame-ancestors 'none'"} {
@@ -291,5 +294,21 @@ func BenchmarkRefusal(b *testing.B) {
 	v := RefusalView{Info: refusal.Lookup(refusal.NoCertificate), Reference: refusal.NewReference(), Site: "pw.example.com"}
 	for b.Loop() {
 		Refusal(v)
+	}
+}
+
+// What a picture says fits into it.
+func TestPicturesHoldTheirWords(t *testing.T) {
+	for _, g := range append(slices.Clone(guides), profileGuides...) {
+		for _, s := range g.Steps {
+			for _, line := range s.Screen {
+				if len([]rune(line)) > 31 {
+					t.Errorf("%s: %q is too long", g.Title, line)
+				}
+			}
+			if picture := string(s.Picture()); len(s.Screen) > 0 && (strings.Count(picture, "<text")+strings.Count(picture, "blank") != len(s.Screen) || strings.Count(picture, `<rect class="tap"`) != 1) {
+				t.Errorf("%s: %q is drawn as %s", g.Title, s.Screen, picture)
+			}
+		}
 	}
 }

@@ -53,20 +53,46 @@ const fileOf = (answer, password, encoding) => URL.createObjectURL(new Blob([key
   key: made.key, certificates: answer.certificate, name: answer.name, password, encoding,
 })], { type: "application/x-pkcs12" }));
 
+// profileOf returns a configuration profile that holds the file and its password,
+// so that an Apple device asks for nothing but its own passcode.
+const profileOf = (answer, password) => {
+  const escape = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+  const bytes = keymaker.pack({ key: made.key, certificates: answer.certificate, name: answer.name, password, encoding: "compatible" });
+  const id = `postern.${location.hostname}.${answer.name.replace(/\//g, ".")}`;
+  const part = (type, name, title, rest) => `<dict><key>PayloadType</key><string>${type}</string><key>PayloadVersion</key><integer>1</integer>`
+    + `<key>PayloadIdentifier</key><string>${escape(name)}</string><key>PayloadUUID</key><string>${crypto.randomUUID()}</string>`
+    + `<key>PayloadDisplayName</key><string>${escape(title)}</string>${rest}</dict>`;
+  const identity = part("com.apple.security.pkcs12", `${id}.key`, `Key of ${answer.name}`,
+    `<key>Password</key><string>${password}</string><key>PayloadContent</key><data>${btoa(String.fromCharCode(...bytes))}</data>`);
+  return URL.createObjectURL(new Blob([`<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">${part("Configuration", id, `${answer.name} at ${location.hostname}`, `<key>PayloadContent</key><array>${identity}</array>`)}</plist>
+`], { type: "application/x-apple-aspen-config" }));
+};
+
+const showSites = (list, where) => {
+  for (const site of list || []) {
+    const a = document.createElement("a");
+    [a.className, a.href, a.textContent, a.rel] = ["button", site, new URL(site).host, "noreferrer"];
+    where.append(a, " ");
+  }
+};
+
 const finish = (answer) => {
   const password = keymaker.password();
   $("name").textContent = answer.name;
   $("password").textContent = password;
-  const file = answer.name.replace(/[^a-z0-9]+/gi, "-") + ".p12";
+  const file = answer.name.replace(/[^a-z0-9]+/gi, "-");
   for (const [id, encoding] of [["file", "compatible"], ["modern", "modern"]]) {
     $(id).href = fileOf(answer, password, encoding);
-    $(id).download = file;
+    $(id).download = `${file}.p12`;
   }
-  for (const site of answer.sites || []) {
-    const a = document.createElement("a");
-    [a.className, a.href, a.textContent, a.rel] = ["button", site, new URL(site).host, "noreferrer"];
-    $("sites").append(a, " ");
+  if (system === "ios" || system === "mac") {
+    $("profile-file").href = profileOf(answer, password);
+    $("profile-file").download = `${file}.mobileconfig`;
+    show($("as-profile"), true);
   }
+  showSites(answer.sites, $("sites"));
   all("[data-guide]").forEach((guide) => { guide.open = guide.dataset.guide === system; });
   all("[data-before]").forEach((part) => show(part, false));
   all("#made, #rejected").forEach((part) => show(part, true));

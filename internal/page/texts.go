@@ -94,6 +94,20 @@ type texts struct {
 	JoinSafe         string
 	JoinSafeP        string
 
+	JoinAsProfile  string
+	JoinAsProfileP string
+	ProfileMake    string
+	ProfileMakeP   string
+	ProfileButton  string
+	ProfileHere    string
+	ProfileSteps   string
+	ProfileGuides  []guide
+	ProfileWaiting string
+	ProfileDone    string
+	ProfileDoneP   string
+	ProfileNone    string
+	ProfileNoneRem string
+
 	RenewTitle    string
 	RenewUntil    string
 	RenewEarly    string
@@ -205,6 +219,20 @@ var english = texts{
 	JoinSafe:         "Is it safe to look at this page?",
 	JoinSafeP:        "Yes. Opening it spends nothing: the code is in the part of the address that browsers keep to themselves, and is sent only when you make the key. Whoever invited you sees that the page was opened, and on what kind of device. The invitation works once, and only for a short time.",
 
+	JoinAsProfile:  "Save it as a profile",
+	JoinAsProfileP: "Or save it as a profile, which holds the password: then nothing has to be pasted. Delete it from Downloads after the installation.",
+	ProfileMake:    "Have this device make its key",
+	ProfileMakeP:   "You get a profile. When you install it in Settings the device makes a key that never leaves it, and fetches its certificate.",
+	ProfileButton:  "Get the profile",
+	ProfileHere:    "Make the key in the browser instead",
+	ProfileSteps:   "Install the profile",
+	ProfileGuides:  profileGuides,
+	ProfileWaiting: "This page waits for the installation, and then leads on.",
+	ProfileDone:    "The certificate is on its way to",
+	ProfileDoneP:   "Once Settings says that the profile is installed, open the site. When Safari asks which certificate to show, choose this name.",
+	ProfileNone:    "There is no profile for this",
+	ProfileNoneRem: "Go back to the page of the invitation, or ask the person who runs this site for a new one.",
+
 	RenewTitle:    "Renew this device",
 	RenewUntil:    "may come in until",
 	RenewEarly:    "It is early to renew, and does no harm.",
@@ -232,40 +260,55 @@ var hindrances = []hindrance{
 	{"firefox", "This Firefox cannot use certificates. Open the link in Chrome, or update Firefox to version 142 or later."},
 }
 
-// A guide says how the file is installed on a kind of device.
+// A guide says how something is installed on a kind of device.
 type guide struct {
 	For, Title string
-	Steps      []string
+	Steps      []step
 	Note       string
 }
 
 var guides = []guide{
-	{"android", "On Android", []string{
-		"Tap the saved file, at the top of the screen or under Downloads.",
-		"Paste the password.",
-		"Choose “VPN & app user certificate”. Not “Wi-Fi”: browsers do not see what is stored there.",
-		"Keep the name, and tap OK.",
+	{"android", "On Android", []step{
+		{"Tap the saved file, at the top of the screen or under Downloads.", []string{"Downloads", ">anna-phone.p12", "", ""}},
+		{"Paste the password.", []string{"Extract certificate", "abcd-efgh-jkmn-pqrs", ">OK"}},
+		{"Choose “VPN & app user certificate”. Not “Wi-Fi”: browsers do not see what is stored there.", []string{"Choose a certificate type", ">VPN & app user certificate", "Wi-Fi certificate"}},
+		{"Keep the name, and tap OK.", []string{"Name this certificate", "anna/phone", ">OK"}},
 	}, "If nothing happens when you tap the file: Settings, Security and privacy, More security settings, Encryption and credentials, Install a certificate, VPN & app user certificate. Android asks for a screen lock if there is none."},
-	{"ios", "On an iPhone or iPad", []string{
-		"In Safari, tap Allow when it asks about a profile. If it saved a file instead, open it in the Files app.",
-		"Open the Settings app, and tap “Profile Downloaded” at the top.",
-		"Tap Install, and enter the passcode of the device.",
-		"“Not Signed” is expected: tap Install again, twice.",
-		"Paste the password, tap Next, then Done.",
+	{"ios", "On an iPhone or iPad", []step{
+		{"In Safari, tap Allow when it asks about a profile. If it saved a file instead, open it in the Files app.", []string{"Download a profile?", "Ignore", ">Allow"}},
+		{"Open the Settings app, and tap “Profile Downloaded” at the top.", []string{"Settings", ">Profile Downloaded", "", ""}},
+		{"Tap Install, and enter the passcode of the device.", []string{"Install Profile", "Identity Certificate", ">Install"}},
+		{"“Not Signed” is expected: tap Install again, twice.", []string{"Unsigned Profile", "Not Signed", ">Install"}},
+		{"Paste the password, tap Next, then Done.", []string{"Enter Password", "abcd-efgh-jkmn-pqrs", ">Next"}},
 	}, "Safari and Mail can use it; other browsers and apps on these devices cannot."},
-	{"mac", "On a Mac", []string{
-		"Double-click the saved file, and choose the keychain “login”.",
-		"Paste the password.",
-		"When a browser first uses it, enter the password of your Mac and click “Always Allow”.",
+	{"mac", "On a Mac", []step{
+		{"Double-click the saved file, and choose the keychain “login”.", []string{"Add Certificates", "Keychain: login", ">Add"}},
+		{"Paste the password.", []string{"Enter the password", "abcd-efgh-jkmn-pqrs", ">OK"}},
+		{"When a browser first uses it, enter the password of your Mac and click “Always Allow”.", []string{"Safari wants to sign", "Allow", ">Always Allow"}},
 	}, "Firefox keeps its own: Settings, Privacy & Security, View Certificates, Your Certificates, Import."},
-	{"windows", "On Windows", []string{
-		"Double-click the saved file, and choose “Current User”.",
-		"Paste the password, and leave the other choices as they are.",
-		"Let Windows choose the store, and click Finish.",
+	{"windows", "On Windows", []step{
+		{"Double-click the saved file, and choose “Current User”.", []string{"Certificate Import Wizard", ">Current User", "Local Machine"}},
+		{"Paste the password, and leave the other choices as they are.", []string{"Private key protection", "abcd-efgh-jkmn-pqrs", ">Next"}},
+		{"Let Windows choose the store, and click Finish.", []string{"Certificate Store", "Automatically select the store", ">Finish"}},
 	}, "Close the browser completely and open it again."},
-	{"linux", "On Linux", []string{
-		"In Chrome or Chromium: Settings, Privacy and security, Security, Manage certificates, Your certificates, Import.",
-		"In Firefox: Settings, Privacy & Security, View Certificates, Your Certificates, Import.",
-		"Choose the saved file, and paste the password.",
+	{"linux", "On Linux", []step{
+		{"In Chrome or Chromium: Settings, Privacy and security, Security, Manage certificates, Your certificates, Import.", []string{"Your certificates", "", ">Import"}},
+		{"In Firefox: Settings, Privacy & Security, View Certificates, Your Certificates, Import.", nil},
+		{"Choose the saved file, and paste the password.", []string{"Enter your certificate password", "abcd-efgh-jkmn-pqrs", ">OK"}},
 	}, "Close the browser completely and open it again."},
+}
+
+// profileGuides say how a configuration profile is installed.
+var profileGuides = []guide{
+	{"ios", "On an iPhone or iPad", []step{
+		{"Tap Allow when Safari asks about a profile, then Close.", []string{"Download a profile?", "Ignore", ">Allow"}},
+		{"Open the Settings app, and tap “Profile Downloaded” at the top.", []string{"Settings", ">Profile Downloaded", "", ""}},
+		{"Look who signed it: this site, with “Verified”. Tap Install, and enter the passcode of the device.", []string{"Install Profile", "Verified", ">Install"}},
+		{"Tap Install again, then Done, and come back to this page.", []string{"Profile Installed", "Verified", ">Done"}},
+	}, "Safari and Mail can use it; other browsers and apps on these devices cannot."},
+	{"mac", "On a Mac", []step{
+		{"Open the saved file. The Mac says that a profile was downloaded.", []string{"Downloads", ">anna-mac.mobileconfig", ""}},
+		{"Open System Settings, and choose the profile under General, Device Management; before macOS 15, under Privacy & Security, Profiles.", []string{"Device Management", ">anna/mac", ""}},
+		{"Click Install, and enter the password of your Mac.", []string{"anna/mac", "Verified", ">Install…"}},
+	}, "Safari, Chrome and Edge can use it."},
 }

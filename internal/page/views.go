@@ -59,6 +59,10 @@ type JoinView struct {
 	Downloads []Download
 	// FilePath is where the server makes the key, for invitations that say so.
 	FilePath string
+	// ProfilePath is where Apple's devices get a configuration profile, and
+	// StatePath where the page asks what became of the invitation; both empty
+	// when there are no profiles.
+	ProfilePath, StatePath string
 }
 
 // A Download is the program for one kind of system.
@@ -70,7 +74,7 @@ type Download struct {
 // Join returns the page that an invitation's link leads to.
 func Join(v JoinView) Page {
 	return render("join", frame{
-		Title: english.JoinTitle, Site: v.Site, Open: true, Script: script("parts.js", "join.js"), Load: Keymaker().In(JoinFolder), View: v,
+		Title: english.JoinTitle, Site: v.Site, Open: true, Script: script("parts.js", "join.js"), Load: Keymaker().In(JoinFolder), Form: v.ProfilePath != "", View: v,
 	})
 }
 
@@ -123,6 +127,21 @@ func NotFound(site string) Page {
 	return Message(MessageView{
 		Title: english.MessageLost, Sentence: english.MessageLostP, Remedy: english.MessageLostRem, Site: site,
 	})
+}
+
+// NoProfile returns the page that tells why there is no configuration profile;
+// joinURL is where an invitation can be used.
+func NoProfile(site, why, joinURL string) Page {
+	return Message(MessageView{
+		Title: english.ProfileNone, Sentence: sentence(why), Remedy: english.ProfileNoneRem,
+		Site: site, LinkText: english.MessageJoin, LinkURL: joinURL,
+	})
+}
+
+// sentence makes a sentence of what a program says.
+func sentence(why string) string {
+	why = strings.TrimSuffix(clean(why), ".") + "."
+	return strings.ToUpper(why[:1]) + why[1:]
 }
 
 // An AskView is what the page shows on which somebody without an invitation
