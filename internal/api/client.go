@@ -212,6 +212,21 @@ func (c *Client) Certificates(ctx context.Context, q authority.CertificateFilter
 	return post[[]authority.Certificate](ctx, c, "/v1/certificates", q)
 }
 
+// CreateToken makes an app token.
+func (c *Client) CreateToken(ctx context.Context, q authority.TokenRequest) (authority.TokenCreated, error) {
+	return post[authority.TokenCreated](ctx, c, "/v1/token/create", q)
+}
+
+// Tokens returns the record of every app token.
+func (c *Client) Tokens(ctx context.Context) ([]authority.Token, error) {
+	return get[[]authority.Token](ctx, c, "/v1/tokens")
+}
+
+// RevokeToken ends an app token.
+func (c *Client) RevokeToken(ctx context.Context, id string) (authority.Token, error) {
+	return post[authority.Token](ctx, c, "/v1/token/revoke", id)
+}
+
 // Invites returns the record of every invite.
 func (c *Client) Invites(ctx context.Context) ([]authority.Invite, error) {
 	return get[[]authority.Invite](ctx, c, "/v1/invites")

@@ -42,7 +42,8 @@ const (
 type Statement struct {
 	// Subject is the SPIFFE ID of whoever asks, Name the part of it after the
 	// trust domain, Serial their certificate's serial number as it is printed,
-	// and Certificate that certificate in DER.
+	// and Certificate that certificate in DER. Both are zero for an app that came
+	// by a token.
 	Subject, Name, Serial string
 	Certificate           []byte
 	// Audience is the site that the request is for.
@@ -52,14 +53,14 @@ type Statement struct {
 // claims is a token's payload. The certificate is bound as RFC 8705 section 3.1
 // does it.
 type claims struct {
-	Issuer       string       `json:"iss"`
-	Subject      string       `json:"sub"`
-	Audience     string       `json:"aud"`
-	IssuedAt     int64        `json:"iat"`
-	Expires      int64        `json:"exp"`
-	Name         string       `json:"name"`
-	Serial       string       `json:"serial"`
-	Confirmation confirmation `json:"cnf"`
+	Issuer       string        `json:"iss"`
+	Subject      string        `json:"sub"`
+	Audience     string        `json:"aud"`
+	IssuedAt     int64         `json:"iat"`
+	Expires      int64         `json:"exp"`
+	Name         string        `json:"name"`
+	Serial       string        `json:"serial"`
+	Confirmation *confirmation `json:"cnf,omitempty"` // none for who came by a token
 }
 
 type confirmation struct {
@@ -198,12 +199,16 @@ func (s *Signer) Sign(st Statement) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	print := sha256.Sum256(st.Certificate)
 	now := s.now()
-	payload, err := json.Marshal(claims{
+	says := claims{
 		Issuer: s.issuer, Subject: st.Subject, Audience: st.Audience, IssuedAt: now.Unix(), Expires: now.Add(Life).Unix(),
-		Name: st.Name, Serial: st.Serial, Confirmation: confirmation{base64.RawURLEncoding.EncodeToString(print[:])},
-	})
+		Name: st.Name, Serial: st.Serial,
+	}
+	if st.Certificate != nil {
+		print := sha256.Sum256(st.Certificate)
+		says.Confirmation = &confirmation{base64.RawURLEncoding.EncodeToString(print[:])}
+	}
+	payload, err := json.Marshal(says)
 	if err != nil {
 		return "", err
 	}

@@ -29,10 +29,10 @@ var doors = map[string]string{
 	"ACMEAccounts": "", "ACMENonceKey": "", "ACMEOrder": "", "ACMEOrders": "", "ACMEPermits": "", "ACMERecord": "",
 	"ACMERecordBy": "", "ACMERecordsOf": "", "ACMERenewal": "", "Advice": "", "ApplyRoot": "", "AskRoot": "", "Await": "",
 	"BindACMEAccount": "", "CancelInvite": "", "Certificates": "", "ChangeGroup": "", "CloseACMEAccount": "",
-	"CountACMERecords": "", "CreateACMEKey": "", "Distrust": "", "Due": "", "Enforce": "", "FindACMEAccount": "", "Groups": "", "Head": "",
+	"CountACMERecords": "", "CreateACMEKey": "", "CreateToken": "", "Distrust": "", "Due": "", "Enforce": "", "FindACMEAccount": "", "Groups": "", "Head": "",
 	"Hierarchy": "", "Identities": "", "Identity": "", "Invite": "", "Invites": "", "Issuers": "", "LookInvite": "", "Profiles": "",
-	"RekeyACMEAccount": "", "Reinstate": "", "Respond": "", "Revoke": "", "RevokeACME": "", "Root": "", "Roots": "", "Rotate": "",
-	"Shards": "", "Suspend": "", "SweepACMERecords": "", "TrustDomain": "", "Verify": "", "WriteACMERecords": "",
+	"RekeyACMEAccount": "", "Reinstate": "", "Respond": "", "Revoke": "", "RevokeToken": "", "RevokeACME": "", "Root": "", "Roots": "", "Rotate": "",
+	"Shards": "", "Suspend": "", "SweepACMERecords": "", "Tokens": "", "TrustDomain": "", "Verify": "", "WriteACMERecords": "",
 }
 
 func TestEveryDoorOfTheAuthorityIsKnown(t *testing.T) {

@@ -75,7 +75,10 @@ func (s *Service) revokeName(ctx context.Context, tx *store.Tx, n identity.Name,
 		}
 	}
 	done.Invites = len(invites)
-	done.ACMEKeys, err = cancelACMEKeys(ctx, tx, n)
+	if done.ACMEKeys, err = cancelACMEKeys(ctx, tx, n); err != nil {
+		return Revocation{}, err
+	}
+	done.Tokens, err = revokeTokens(ctx, tx, n)
 	return done, err
 }
 

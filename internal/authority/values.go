@@ -109,6 +109,7 @@ type Revocation struct {
 	Certificates []Certificate `json:"certificates"`
 	Invites      int           `json:"invites"`
 	ACMEKeys     int           `json:"acme_keys,omitempty"` // and the accounts they became
+	Tokens       int           `json:"tokens,omitempty"`    // of apps
 }
 
 // An Identity is a name with its standing.

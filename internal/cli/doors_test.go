@@ -27,11 +27,11 @@ var signing = map[string]string{
 	"ledger rotate-key": "as root request; with --root-key as root sign",
 
 	"group add": "ledger", "group remove": "ledger", "invite": "ledger", "issuer distrust": "ledger", "ledger import": "ledger",
-	"reinstate": "ledger", "restore": "ledger", "revoke": "ledger", "deny": "ledger", "root apply": "ledger", "suspend": "ledger",
+	"reinstate": "ledger", "restore": "ledger", "revoke": "ledger", "deny": "ledger", "root apply": "ledger", "suspend": "ledger", "token create": "ledger", "token revoke": "ledger",
 
 	"access": "", "acme": "", "acme accounts": "", "acme orders": "", "backup": "", "check": "", "completion": "",
 	"completion bash": "", "completion fish": "", "completion powershell": "", "completion zsh": "", "crl": "", "explain": "",
-	"group": "", "group show": "", "issuer": "", "issuer list": "", "ledger": "", "ledger export": "", "ledger head": "",
+	"group": "", "group show": "", "token": "", "token list": "", "issuer": "", "issuer list": "", "ledger": "", "ledger export": "", "ledger head": "",
 	"ledger rebuild": "", "ledger verify": "", "list": "", "postern": "", "root": "", "root show": "", "show": "", "status": "",
 	"trust": "", "trust install": "", "trust list": "", "trust uninstall": "", "version": "",
 }

@@ -68,6 +68,9 @@ var told = map[string][][]string{
 	"sign":            {{"sign", "ben/box", "evil.csr", "--out", "@new"}, {"sign", evil, "evil.csr"}},
 	"status":          {{"status"}},
 	"suspend":         {{"suspend", evil}},
+	"token create":    {{"token", "create", evil, "a"}, {"token", "create", "ben", evil}},
+	"token list":      {{"token", "list"}},
+	"token revoke":    {{"token", "revoke", evil}},
 	"trust install":   {{"trust", "install", "evil.pem", "--home", "nowhere"}, {"trust", "install", "evil.txt"}},
 	"trust list":      {{"trust", "list"}},
 	"trust uninstall": {{"trust", "uninstall", "evil.txt"}},
@@ -76,7 +79,7 @@ var told = map[string][][]string{
 
 // silent is every command that shows nothing that others wrote.
 var silent = []string{
-	"acme", "crl", "demo", "group", "issuer", "ledger", "root", "trust", "version",
+	"acme", "crl", "demo", "group", "issuer", "ledger", "root", "token", "trust", "version",
 	"completion bash", "completion fish", "completion powershell", "completion zsh",
 	"ledger export", "ledger head", "ledger rebuild", "ledger rotate-key", "ledger verify",
 }

@@ -59,7 +59,7 @@ func (a *app) revoke(ctx context.Context, word string, why ledger.Reason) error 
 		return unknown(ctx, auth, word, err)
 	}
 	return a.show(r, func(w io.Writer) {
-		if len(r.Certificates) == 0 && r.Invites == 0 && r.ACMEKeys == 0 {
+		if len(r.Certificates) == 0 && r.Invites == 0 && r.ACMEKeys == 0 && r.Tokens == 0 {
 			say(w, "%s had no certificate that was still good.", word)
 			return
 		}
@@ -72,6 +72,9 @@ func (a *app) revoke(ctx context.Context, word string, why ledger.Reason) error 
 		}
 		if r.ACMEKeys > 0 {
 			say(w, "Ended %s.", count(r.ACMEKeys, "ACME account"))
+		}
+		if r.Tokens > 0 {
+			say(w, "Ended %s.", count(r.Tokens, "app token"))
 		}
 	})
 }

@@ -30,7 +30,7 @@ var groups = []cobra.Group{
 // commands lists every command under its group, in the order of the help.
 var commands = map[string][]func(*app) *cobra.Command{
 	"start":  {newUp, newInit, newCheck, newDemo},
-	"people": {newInvite, newApprove, newDeny, newJoin, newRevoke, newSuspend, newReinstate, newGroup},
+	"people": {newInvite, newApprove, newDeny, newJoin, newRevoke, newSuspend, newReinstate, newGroup, newToken},
 	"files":  {newIssue, newSign, newRenew},
 	"look":   {newStatus, newList, newShow, newExplain, newTrust, newAccess, newACME},
 	"trust":  {newRootCommand, newIssuer},

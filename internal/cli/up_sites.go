@@ -160,7 +160,7 @@ func (s *server) gatewayConfig(conf config.Config, now *sites, d *doors) gateway
 		c.Sites = append(c.Sites, gateway.Site{
 			Host: site.Host, Stealth: site.Stealth, NeverAsks: site.NeverAsks, HTTP3: site.HTTP3, MinVersion: site.MinVersion, List: site.List, Routes: gatewayRoutes(site), Policy: site.Policy, Partners: now.partnersOf(site),
 			Handler: now.behind[site.Key()].handler, Tunnel: now.behind[site.Key()].tunnel, StartTLS: site.StartTLS, Identity: site.Identity,
-			Frankness: site.RefusalDetail, AccessRequests: site.AccessRequests,
+			Frankness: site.RefusalDetail, AccessRequests: site.AccessRequests, AppTokens: site.AppTokens,
 		})
 	}
 	return c

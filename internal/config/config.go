@@ -128,10 +128,12 @@ type Site struct {
 	RefusalDetail gateway.Frankness
 	// AccessRequests offers strangers to ask for access.
 	AccessRequests bool
-	Stealth        bool
-	NeverAsks      bool   // mode: off
-	HTTP3          bool   // served over HTTP/3 too
-	MinVersion     uint16 // tls.VersionTLS13 unless the site says otherwise
+	// AppTokens say how apps that show no certificate send a token.
+	AppTokens  gateway.AppTokens
+	Stealth    bool
+	NeverAsks  bool   // mode: off
+	HTTP3      bool   // served over HTTP/3 too
+	MinVersion uint16 // tls.VersionTLS13 unless the site says otherwise
 
 	at    position
 	order int // the first one written down lends the public side its name

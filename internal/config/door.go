@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/postern-project/postern/internal/gateway"
 	"github.com/postern-project/postern/internal/profile"
 )
 
@@ -32,5 +35,31 @@ func (r *reader) fitsAsking(p pair, s Site, what string) {
 		r.fail(p.at, "drop one of the two", "%s has access_requests, and shows strangers no page", what)
 	case s.Elsewhere || s.NeverAsks:
 		r.fail(p.at, "drop access_requests", "%s has access_requests, and asks nobody for a certificate", what)
+	}
+}
+
+// appTokens reads the ways in which a site takes tokens of apps.
+func (r *reader) appTokens(n ast.Node) (t gateway.AppTokens) {
+	for _, it := range r.list(n, "app_tokens") {
+		switch it.text {
+		case "header":
+			t.Header = true
+		case "path":
+			t.Path = true
+		default:
+			r.fail(it.at, "write [header], [path] or both", "app_tokens: %q is no way to send a token", it.text)
+		}
+	}
+	return t
+}
+
+// fitsTokens sees to it that somebody without a certificate is listened to.
+func (r *reader) fitsTokens(p pair, s Site, what string) {
+	switch {
+	case s.AppTokens == gateway.AppTokens{}:
+	case s.Stealth || len(s.TCP) > 0:
+		r.fail(p.at, "drop one of the two", "%s has app_tokens, and lets nobody ask without a certificate", what)
+	case s.Elsewhere || s.NeverAsks:
+		r.fail(p.at, "drop app_tokens", "%s has app_tokens, and asks nobody who they are", what)
 	}
 }

@@ -67,6 +67,7 @@ func (r *reader) site(p pair) Site {
 		"trust":       func(n ast.Node) { trust = n },
 	})
 	keys["access_requests"] = r.boolean("access_requests", &s.AccessRequests)
+	keys["app_tokens"] = func(n ast.Node) { s.AppTokens = r.appTokens(n) }
 	keys["refusal_detail"] = r.word("refusal_detail", func(v string) (err error) { s.RefusalDetail, err = parseRefusalDetail(v); return err })
 	r.section(p.value, what, keys)
 	if routes != nil { // last, so that the site's own list is known
@@ -85,6 +86,7 @@ func (r *reader) site(p pair) Site {
 	r.fitsElsewhere(p, s, what)
 	r.fitsMode(p, s, what)
 	r.fitsAsking(p, s, what)
+	r.fitsTokens(p, s, what)
 	r.fitsUpstream(p, s, what)
 	return s
 }

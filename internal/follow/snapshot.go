@@ -29,7 +29,7 @@ const few = 10_000
 // reads only what came after it. A snapshot is believed when it is sealed by the
 // ledger's key for the ledger that is there; every other one is as good as none.
 //
-// The file is the line "postern roster 1", the roster as roster.Snapshot
+// The file is the line "postern roster 2", the roster as roster.Snapshot
 // writes it, a signed note of the ledger's length, its root and the SHA-256 of
 // all before the note (ledger.Seal), and the length of the note in four bytes.
 type Snapshots struct {
@@ -48,7 +48,7 @@ type Snapshots struct {
 	stop    context.CancelFunc
 }
 
-const magic = "postern roster 1\n"
+const magic = "postern roster 2\n"
 
 // NewSnapshots returns the snapshots of r in the file at path. The signer is
 // asked for the ledger's key of a trust domain and epoch; a nil log discards.

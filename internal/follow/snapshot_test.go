@@ -137,7 +137,7 @@ func TestASnapshotThatDoesNotVerifyIsNotUsed(t *testing.T) {
 		"empty":                      {func([]byte) []byte { return nil }, "cut off"},
 		"cut in half":                {func(b []byte) []byte { return b[:len(b)/2] }, "not used"},
 		"cut by a byte":              {func(b []byte) []byte { return b[:len(b)-1] }, "not used"},
-		"another version":            {func(b []byte) []byte { return append([]byte("postern roster 2\n"), b[len(magic):]...) }, "version"},
+		"another version":            {func(b []byte) []byte { return append([]byte("postern roster 3\n"), b[len(magic):]...) }, "version"},
 		"a byte changed":             {change(700, 1), "changed"},
 		"its size changed":           {change(len(magic)+7, 1), "changed"},
 		"its epoch changed":          {change(len(magic)+15, 1), "seal"},

@@ -9,13 +9,16 @@ import (
 	"github.com/postern-project/postern/internal/ledger"
 )
 
-// A Client is who a request speaks for: a certificate that was good when the
-// request was judged. The zero Client is a stranger.
+// A Client is who a request speaks for: a certificate, or an app token, that was
+// good when the request was judged. The zero Client is a stranger.
 type Client struct {
 	Name        identity.Name
 	Ref         ledger.Ref
 	Certificate *x509.Certificate
 	Profile     string
+	// Token is the id of the app token that was presented in place of a
+	// certificate; "" for none. Ref, Certificate and Profile are zero then.
+	Token string
 	// Partner is set, and all else is zero, for a foreign authority's member.
 	Partner Partner
 }

@@ -16,6 +16,9 @@ import (
 
 // ask asks the condition of w about somebody whom its list lets in.
 func (g *Gateway) ask(c *conn, v verdict, w *way, s rule.Subject, a *errand, now time.Time) verdict {
+	if v.client.Token != "" && w.When.OfCertificates() {
+		return verdict{client: v.client, code: refusal.Condition, detail: "a token has no certificate, about which is asked: " + w.When.String()}
+	}
 	t := g.table.Load()
 	f := rule.Facts{
 		Subject: s, Address: c.client(), Host: c.host, Method: a.method, Path: a.path, Headers: a.headers, Time: now.In(t.zone),

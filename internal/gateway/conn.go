@@ -50,6 +50,7 @@ type conn struct {
 	sheaf      atomic.Pointer[sheaf]       // set for HTTP/2
 	parked     atomic.Bool                 // at rest without the HTTP server
 	attended   atomic.Bool                 // at a desk
+	bearer     atomic.Bool                 // without a certificate, and a request had a token
 	greeted    atomic.Bool                 // set when the first request was let in
 	shaken     atomic.Bool                 // of QUIC: the handshake has ended well
 	stall      stall

@@ -114,6 +114,9 @@ func (x *exchange) dress() {
 		return
 	}
 	x.tellHTTP3()
+	if x.secret {
+		x.Header().Set("Referrer-Policy", "no-referrer")
+	}
 	if x.way == nil || x.way.CORS == nil {
 		return
 	}

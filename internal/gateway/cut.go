@@ -21,6 +21,9 @@ func (g *Gateway) follow(ch roster.Change) {
 		}
 	}
 	g.execute(revoked)
+	if ch.Tokens || len(ch.Names) > 0 {
+		g.reconsider(g.index.bearers(), "a token was revoked, or the standing of its name changed")
+	}
 	for _, n := range ch.Names {
 		g.reconsider(g.index.name(n), "the standing or the groups of "+n.String()+" changed")
 	}
@@ -98,6 +101,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			return
 		case <-timer.C:
 			g.expire(g.now())
+			g.judgeAnew(g.index.bearers(), "the token has ended")
 			if g.minute.begins(g.now()) {
 				g.lookAround()
 				g.tellTime()

@@ -28,6 +28,8 @@ type exchange struct {
 	way     *way // nil until it is known
 	holds   []hold
 
+	secret bool // the path held a token
+
 	hastened bool // a part of the answer was to be sent at once
 
 	given http.Header // all that a server said which asks about another's request
@@ -42,7 +44,7 @@ type exchange struct {
 }
 
 func (g *Gateway) newExchange(ctx context.Context, c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
-	x := &exchange{ResponseWriter: w, g: g, conn: c, path: r.URL.Path, start: g.now(), errand: errand{method: r.Method, path: r.URL.Path}}
+	x := &exchange{ResponseWriter: w, g: g, conn: c, path: redacted(r.URL.Path), start: g.now(), errand: errand{method: r.Method, path: r.URL.Path}}
 	if l, ok := ctx.(*life); ok {
 		l.exchange = x
 	} else {
@@ -55,7 +57,10 @@ func (g *Gateway) newExchange(ctx context.Context, c *conn, w http.ResponseWrite
 // identify writes the gateway's own header fields for whoever is behind it.
 func (x *exchange) identify(h http.Header, host string) {
 	var name, serial string
-	if !x.client.IsZero() {
+	switch {
+	case x.client.Token != "":
+		name = x.client.Name.String()
+	case !x.client.IsZero():
 		name, serial = x.conn.spokeFor()
 	}
 	setIdentity(h, name, serial, x.request.RemoteAddr, host)
@@ -148,7 +153,10 @@ func (x *exchange) record(known bool) {
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("site", x.conn.host))
-	if name != "" {
+	switch {
+	case x.client.Token != "":
+		attrs = append(attrs, slog.String("id", x.client.Name.String()), slog.String("via", "token "+x.client.Token))
+	case name != "":
 		attrs = append(attrs, slog.String("id", name), slog.String("serial", serial))
 	}
 	attrs = append(attrs, partnerAttrs(x.client.Partner)...)

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/postern-project/postern/internal/ledger"
 )
 
 // An errand is a request in hand, as far as judging it again needs it.
@@ -14,6 +16,7 @@ import (
 type errand struct {
 	method, path string
 	headers      map[string]string // those that a condition asks for
+	token        ledger.Hash       // of the app token; zero for none
 }
 
 // errand returns what a connection to the door is judged for as a whole: for

@@ -33,6 +33,7 @@ func (s shelf[K]) remove(k K, c *conn) {
 type index struct {
 	mu       sync.Mutex // guards all fields, and filed and known of every conn
 	all      map[*conn]struct{}
+	tokens   map[*conn]struct{} // over which tokens came
 	byRef    shelf[ledger.Ref]
 	byName   shelf[identity.Name] // a connection is under its name and every name above
 	byIssuer shelf[ledger.KeyID]
@@ -42,7 +43,7 @@ type index struct {
 
 func newIndex() *index {
 	return &index{
-		all: make(map[*conn]struct{}), byRef: make(shelf[ledger.Ref]),
+		all: make(map[*conn]struct{}), tokens: make(map[*conn]struct{}), byRef: make(shelf[ledger.Ref]),
 		byName: make(shelf[identity.Name]), byIssuer: make(shelf[ledger.KeyID]),
 	}
 }
@@ -97,6 +98,7 @@ func (x *index) remove(c *conn) {
 	x.unfile(c)
 	c.known = false
 	delete(x.all, c)
+	delete(x.tokens, c)
 }
 
 // size counts the connections, for a gauge.
@@ -141,6 +143,22 @@ func (x *index) of(l *listener) []*conn {
 		}
 	}
 	return found
+}
+
+// bearers returns the connections over which tokens came.
+func (x *index) bearers() []*conn {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return members(x.tokens)
+}
+
+// bear enters c as one over which a token came.
+func (x *index) bear(c *conn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if c.known {
+		x.tokens[c] = struct{}{}
+	}
 }
 
 // ended returns the connections whose credential has ended by now. As long as

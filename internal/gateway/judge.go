@@ -18,7 +18,7 @@ type verdict struct {
 // when that is nil, at all. The order of looking is chain, roster, list,
 // condition, so that one cause has one code.
 func (g *Gateway) judge(c *conn, w *way, a *errand, now time.Time) verdict {
-	v := g.recognise(c, now)
+	v := g.speaker(c, a, now)
 	if v.code == "" {
 		return g.consult(c, v, w, a, now)
 	}
@@ -123,6 +123,9 @@ func (g *Gateway) reach(c *conn, d *door, now time.Time) verdict {
 // door that it is for, and a connection at rest by whether it could still ask
 // for something.
 func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
+	if c.bearer.Load() && len(c.presented) == 0 {
+		return g.handMayStay(c, d, now) // at rest there is nobody whose right could end
+	}
 	if d.uniform || d.tcp() {
 		v := g.judge(c, d.rest, d.errand(), now)
 		if d.rest.spares(v.code) {
@@ -130,6 +133,18 @@ func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
 		}
 		return v
 	}
+	if v := g.handMayStay(c, d, now); v.code != "" {
+		return v
+	}
+	if d.strangers || d.networks || d.audit {
+		return verdict{}
+	}
+	v := g.recognise(c, now)
+	return verdict{code: v.code, detail: v.detail}
+}
+
+// handMayStay judges the requests in hand.
+func (g *Gateway) handMayStay(c *conn, d *door, now time.Time) verdict {
 	hand := c.inHand()
 	for i := range hand {
 		a := &hand[i]
@@ -141,11 +156,7 @@ func (g *Gateway) mayStay(c *conn, d *door, now time.Time) verdict {
 			return v
 		}
 	}
-	if d.strangers || d.networks || d.audit {
-		return verdict{}
-	}
-	v := g.recognise(c, now)
-	return verdict{code: v.code, detail: v.detail}
+	return verdict{}
 }
 
 // consultAny asks all parts of d, in the handshake. Where somebody is can not

@@ -21,6 +21,8 @@ import (
 // are for this moment and never remembered.
 type Roster interface {
 	Check(ref ledger.Ref, notBefore time.Time) roster.Verdict
+	Token(ledger.Hash) (roster.Token, bool)
+	Suspended(identity.Name) (by identity.Name, is bool)
 	Groups(identity.Name) []identity.Group
 	TrustDomain() identity.TrustDomain
 	Anchors() ledger.Anchors
@@ -117,6 +119,8 @@ type Site struct {
 	// Routes are parts of the site with rules of their own; of those that match
 	// a request the most specific one counts.
 	Routes []Route
+	// AppTokens are for apps that cannot show a certificate.
+	AppTokens AppTokens
 	// Partners judge certificates of foreign authorities. Stealthy and tcp
 	// sites ask none.
 	Partners []*partner.Checker

@@ -76,7 +76,7 @@ func (x *exchange) present(h http.Header) error {
 			h[headerForwarded] = []string{forwarded(x.request.RemoteAddr, x.request.Host)}
 			continue
 		}
-		if x.client.IsZero() {
+		if x.client.IsZero() || x.client.Certificate == nil && f != FormJWT {
 			continue
 		}
 		switch f {
@@ -163,7 +163,7 @@ func (x *exchange) token() (string, error) {
 		return "", errors.New("nothing signs tokens here")
 	}
 	now := x.g.now()
-	if t := x.conn.token.Load(); t != nil && now.Before(t.until) && t.client.Ref == x.client.Ref && t.client.Name == x.client.Name {
+	if t := x.conn.token.Load(); t != nil && now.Before(t.until) && t.client.Ref == x.client.Ref && t.client.Token == x.client.Token && t.client.Name == x.client.Name {
 		return t.text, nil
 	}
 	text, err := x.g.options.Assert(Assertion{Client: x.client, Host: x.door.host})

@@ -57,11 +57,13 @@ func newScene(t *testing.T) *scene {
 	cors.CORS = &CORS{Origins: []string{"https://friend.example.com"}}
 	rare := site("rare", whoami)
 	rare.Limits = []Limit{{Per: PerIdentity, Count: 1, Interval: time.Hour}}
+	music := site("music", whoami)
+	music.AppTokens = AppTokens{Header: true}
 	tcp := site("tcp", nil)
 	tcp.Tunnel = behindTCP(t, echoBytes)
 	s := &scene{T: t, journal: j, log: log}
 	s.house = w.open(Options{Journal: j, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Limits: Limits{Stall: 300 * time.Millisecond}},
-		site("pw", whoami), night, cors, rare, tcp, site("empty", nil), site("down", app("http://127.0.0.1:1")), site("mute", app("http://"+mute.Addr().String())))
+		site("pw", whoami), music, night, cors, rare, tcp, site("empty", nil), site("down", app("http://127.0.0.1:1")), site("mute", app("http://"+mute.Addr().String())))
 	s.ben = w.enrol("ben")
 	return s
 }
@@ -194,6 +196,9 @@ var provocations = map[refusal.Code]func(*scene){
 	refusal.UpstreamDown:    func(s *scene) { s.ask(s.ben, "down", "/") },
 	refusal.UpstreamTimeout: func(s *scene) { s.ask(s.ben, "mute", "/") },
 	refusal.NotConfigured:   func(s *scene) { s.ask(s.ben, "empty", "/") },
+	refusal.BadToken: func(s *scene) {
+		raw(s, s.mustDial(s.w.clientTLS(nil, "music.example.com")), "GET / HTTP/1.1\r\nHost: music.example.com\r\nX-Postern-App-Token: none\r\n\r\n")
+	},
 	refusal.HandshakeAbandoned: func(s *scene) {
 		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", s.addr)
 		must(s, err)

@@ -53,7 +53,12 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 	if d.site.ForwardHeader != "" {
 		x.given = r.Header.Clone()
 	}
+	code, detail := x.carry(r)
 	stripRequest(r)
+	if code != "" {
+		x.refuse(r, code, detail)
+		return
+	}
 	r.Host = d.hostWithPort(r.Host)
 	if d.public {
 		x.hurry(g.limits.Header)
@@ -151,11 +156,11 @@ func (d *door) misfit(r *http.Request) (refusal.Code, string) {
 	case r.RequestURI == "*":
 		return refusal.BadRequest, "a request for '*' is for no address here"
 	case r.ProtoMajor >= 2 && !strings.HasPrefix(r.RequestURI, "/"): // RFC 9113 section 8.3.1
-		return refusal.BadRequest, "request target " + clip(r.RequestURI) + " is no path"
+		return refusal.BadRequest, "request target " + target(r) + " is no path"
 	}
 	path, code := canonicalPath(r.URL, r.RequestURI)
 	if code != "" {
-		return code, "request target " + clip(r.RequestURI)
+		return code, "request target " + target(r)
 	}
 	r.URL.RawQuery = canonicalQuery(r.URL.RawQuery)
 	r.URL.Path, r.URL.RawPath, r.URL.Scheme, r.URL.Host, r.URL.User = path, "", "", "", nil

@@ -22,7 +22,7 @@ const module = "github.com/postern-project/postern/"
 // the storeys below its own, and none beside or above it.
 var storeys = [][]string{
 	{"identity", "refusal"},
-	{"rule", "profile", "chain", "ledger", "page", "invite", "jws"}, // domain: values and decisions, no I/O
+	{"rule", "profile", "chain", "ledger", "page", "invite", "apptoken", "jws"}, // domain: values and decisions, no I/O
 	{"roster", "permit", "access", "ceremony"},
 	{"revocation"},
 	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry"}, // what is kept, and where
@@ -34,7 +34,7 @@ var storeys = [][]string{
 }
 
 // domain lists the packages that do no I/O and read no clock.
-var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "roster", "jws", "permit", "access", "revocation", "ceremony"}
+var domain = []string{"identity", "refusal", "rule", "profile", "chain", "ledger", "page", "invite", "apptoken", "roster", "jws", "permit", "access", "revocation", "ceremony"}
 
 // source is one package's files outside its tests.
 type source struct {

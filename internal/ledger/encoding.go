@@ -41,6 +41,8 @@ var layouts = map[Kind]layout{
 	KindACMEAccountRekeyed:    {"acme-account-rekeyed", 1, decodeACMEAccountRekeyed},
 	KindACMEKeyCancelled:      {"acme-key-cancelled", 1, decodeACMEKeyCancelled},
 	KindACMECertificateIssued: {"acme-certificate-issued", 1, decodeACMECertificateIssued},
+	KindTokenIssued:           {"token-issued", 1, decodeTokenIssued},
+	KindTokenRevoked:          {"token-revoked", 1, decodeTokenRevoked},
 	KindIssuerActivated:       {"issuer-activated", 1, decodeIssuerActivated},
 	KindIssuerRetired:         {"issuer-retired", 1, decodeIssuerRetired},
 	KindRootListSigned:        {"root-list-signed", 1, decodeRootListSigned},

@@ -67,6 +67,8 @@ func samples() map[string]Entry {
 		ACMEAccountBound{Key: "a1b2c3d4e5f60718", Thumbprint: filled(0x70)},
 		ACMEAccountRekeyed{Key: "a1b2c3d4e5f60718", Thumbprint: filled(0x80)},
 		ACMEKeyCancelled{Key: "a1b2c3d4e5f60718"},
+		TokenIssued{Token: filled(0x60), Name: name("anna/music"), Site: "music.example.com", Expires: at.Add(90 * 24 * time.Hour)},
+		TokenRevoked{filled(0x60)},
 		ACMECertificateIssued{Order: "order-0123456789abcdef", Account: "a1b2c3d4e5f60718", TBS: filled(0x20)},
 		IssuerActivated{filled(0x10)},
 		IssuerRetired{filled(0x10)},

@@ -211,6 +211,12 @@ var catalogue = []Info{
 		OperatorRemedy: "What was seen says why. An invitation is good once and for a short time: make a new one with 'postern invite NAME/DEVICE'. A message that cannot be opened was made for another server, or by a program that uses neither RSA and AES nor SHA-256.",
 	},
 	{
+		Code: BadToken, Status: http.StatusForbidden, Title: "The token is not good here",
+		Sentence:       "An app sent a token in place of a certificate, and it opens nothing here.",
+		VisitorRemedy:  "Ask the person who runs this site for a new token, and copy the whole of it.",
+		OperatorRemedy: "What was seen says whether it is unknown, was revoked, has ended, or is for another site. 'postern token list' shows them; 'postern token create NAME SITE' makes one. A site takes them where 'app_tokens:' says how.",
+	},
+	{
 		Code: NotConfigured, Status: http.StatusServiceUnavailable, Title: "This site is not ready",
 		Sentence:       "A part that this site needs is missing, so it is closed.",
 		VisitorRemedy:  "Try again later, or tell the person who runs this site.",

@@ -52,6 +52,7 @@ const (
 	UpstreamDown       Code = "upstream-down"
 	UpstreamTimeout    Code = "upstream-timeout"
 	NotEnrolled        Code = "not-enrolled"
+	BadToken           Code = "bad-token"
 	NotConfigured      Code = "not-configured"
 	HandshakeAbandoned Code = "handshake-abandoned"
 )

@@ -110,6 +110,9 @@ func (p *plan) accept(seq uint64, e ledger.Entry) error {
 	case ledger.GroupLeft:
 		complete = !b.Name.IsZero() && !b.Group.IsZero()
 	case ledger.IdentityCreated, ledger.InviteCreated, ledger.InviteUsed, ledger.InviteCancelled:
+	case ledger.TokenIssued:
+		complete = !b.Name.IsZero() && b.Site != "" && !b.Token.IsZero()
+	case ledger.TokenRevoked:
 	case ledger.ACMEKeyCreated:
 		complete = !b.Name.IsZero() && b.Key != ""
 	case ledger.ACMEAccountBound, ledger.ACMEAccountRekeyed, ledger.ACMEKeyCancelled, ledger.ACMECertificateIssued:

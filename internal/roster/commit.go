@@ -28,6 +28,7 @@ func (r *Roster) commit(p *plan, entries []ledger.Entry) Change {
 			change.Certificates = append(change.Certificates, b.Certificates...)
 			if !b.Name.IsZero() {
 				r.withdraw(b.Name, newMark(b.Reason, e.At))
+				r.tokens.withdraw(b.Name)
 				change.Names = append(change.Names, b.Name)
 			}
 		case ledger.IdentitySuspended:
@@ -44,8 +45,13 @@ func (r *Roster) commit(p *plan, entries []ledger.Entry) Change {
 			change.Names = append(change.Names, b.Name)
 		case ledger.InviteCreated:
 			r.mention(b.Group)
+		case ledger.TokenRevoked:
+			r.tokens.follow(b)
+			change.Tokens = true
 		default:
-			r.accounts.follow(e.Body)
+			if !r.tokens.follow(e.Body) {
+				r.accounts.follow(e.Body)
+			}
 		}
 	}
 	return change

@@ -36,6 +36,7 @@ type Roster struct {
 	names        names
 	words        words // profiles
 	accounts     accounts
+	tokens       tokens
 	published    published
 
 	mu        sync.Mutex                  // held by Apply; guards the writers' side of the above and what follows

@@ -32,6 +32,7 @@ import (
 //	u32 n, n × (u32 name, u32 m, m × text) groups that a name was put into
 //	u32 n, n × text                      groups that were ever named
 //	u32 n, n × (entry, hash, u8)         ACME accounts
+//	u32 n, n × (entry, u8)               app tokens
 //	u32 n, n × entry                     open invites
 //	u32 n, n × certificate               61 bytes each
 //	u32 n, n × (u16 issuer, u32 shard, u32 m, m × (u32 certificate, u32 second, u8 reason))
@@ -49,6 +50,7 @@ type Snapshot struct {
 	members      map[uint32][]identity.Group
 	groups       []identity.Group
 	accounts     []Account
+	tokens       []Token
 	invites      map[ledger.Hash]ledger.InviteCreated
 	certificates uint32
 	revoked      map[shard][]withdrawn
@@ -86,7 +88,9 @@ func (r *Roster) Snapshot() (*Snapshot, bool) {
 		s.accounts = append(s.accounts, a.(Account))
 		return true
 	})
+	s.tokens = r.tokens.all()
 	slices.SortFunc(s.groups, compareGroups)
+	slices.SortFunc(s.tokens, func(a, b Token) int { return slices.Compare(a.Token[:], b.Token[:]) })
 	slices.SortFunc(s.accounts, func(a, b Account) int { return strings.Compare(a.Key, b.Key) })
 	return s, true
 }
@@ -127,6 +131,11 @@ func (s *Snapshot) Write(w io.Writer) error {
 		o.entry(ledger.Entry{At: noTime, Body: a.ACMEKeyCreated})
 		o.Write(a.Thumbprint[:])
 		o.flag(a.Cancelled)
+	}
+	o.count(len(s.tokens))
+	for _, t := range s.tokens {
+		o.entry(ledger.Entry{At: noTime, Body: t.TokenIssued})
+		o.flag(t.Revoked)
 	}
 	o.count(len(s.invites))
 	for _, code := range slices.SortedFunc(maps.Keys(s.invites), func(a, b ledger.Hash) int { return slices.Compare(a[:], b[:]) }) {

@@ -58,6 +58,7 @@ func ReadSnapshot(from io.Reader) (*Draft, error) {
 	in.standing()
 	in.groups()
 	in.accounts()
+	in.tokens()
 	in.invites()
 	in.certificates()
 	in.revoked()
@@ -92,6 +93,10 @@ func (r *Roster) Adopt(d *Draft) error {
 	r.words.known = from.words.known
 	from.accounts.byKey.Range(func(k, v any) bool {
 		r.accounts.byKey.Store(k, v)
+		return true
+	})
+	from.tokens.byHash.Range(func(k, v any) bool {
+		r.tokens.byHash.Store(k, v)
 		return true
 	})
 	from.groups.Range(func(k, v any) bool {
@@ -337,6 +342,18 @@ func (in *reading) accounts() {
 			in.fail(errors.New("it holds an ACME account that is none"))
 		}
 		in.roster.accounts.byKey.Store(a.Key, a)
+	})
+}
+
+func (in *reading) tokens() {
+	in.each(func(uint32) {
+		e, _ := in.entry()
+		issued, ok := e.Body.(ledger.TokenIssued)
+		token := Token{issued, in.flag()}
+		if in.err == nil && !ok {
+			in.fail(errors.New("it holds an app token that is none"))
+		}
+		in.roster.tokens.byHash.Store(issued.Token, token)
 	})
 }
 

@@ -15,6 +15,8 @@ type Change struct {
 	// Names, and all below them, have to be judged again: they were suspended
 	// or reinstated, or joined or left a group.
 	Names []identity.Name
+	// Tokens says that an app token was revoked.
+	Tokens bool
 	// Issuers are distrusted now.
 	Issuers []ledger.KeyID
 	// Trust means that everybody has to be judged again: the root or the
@@ -23,7 +25,7 @@ type Change struct {
 }
 
 func (c *Change) isZero() bool {
-	return !c.Trust && len(c.Certificates) == 0 && len(c.Names) == 0 && len(c.Issuers) == 0
+	return !c.Trust && !c.Tokens && len(c.Certificates) == 0 && len(c.Names) == 0 && len(c.Issuers) == 0
 }
 
 // Watch has f called with every change, in order, one call at a time: after

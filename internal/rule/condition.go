@@ -181,6 +181,11 @@ func (c *Condition) Timed() bool {
 	return c != nil && slices.ContainsFunc(c.words, func(w string) bool { return slices.Contains(timed, w) })
 }
 
+// OfCertificates reports whether the condition asks about a certificate.
+func (c *Condition) OfCertificates() bool {
+	return c != nil && slices.ContainsFunc(c.words, func(w string) bool { return strings.HasPrefix(w, "certificate.") })
+}
+
 // OfRequests reports whether the condition asks about a request, and not only
 // about whoever makes it.
 func (c *Condition) OfRequests() bool {

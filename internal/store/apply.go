@@ -57,6 +57,10 @@ func apply(ctx context.Context, db *session, seq uint64, e ledger.Entry) error {
 		return v.certificateIssued(b)
 	case ledger.CertificatesRevoked:
 		return v.certificatesRevoked(b)
+	case ledger.TokenIssued:
+		return v.tokenIssued(b)
+	case ledger.TokenRevoked:
+		return v.tokenRevoked(b)
 	case ledger.ACMEKeyCreated:
 		return v.acmeKeyCreated(b)
 	case ledger.ACMEAccountBound, ledger.ACMEAccountRekeyed, ledger.ACMEKeyCancelled:

@@ -95,6 +95,7 @@ func views() []table {
 		{"certificate", []string{"seq"}},
 		{"certificate_host", []string{"host", "certificate"}},
 		{"acme_key", []string{"id"}},
+		{"token", []string{"token"}},
 		{"acme_certificate", []string{"order_id"}},
 	}
 }
