@@ -207,17 +207,47 @@ func (x *exchange) Write(b []byte) (int, error) {
 		return 0, x.conn.why()
 	}
 	x.begin()
+	if x.conn.sheaf.Load() != nil {
+		return x.writeFrames(b)
+	}
 	n, err := x.ResponseWriter.Write(b)
 	x.bytes += int64(n)
 	return n, err
 }
 
-// ReadFrom lets the server below use its own buffers.
+// ReadFrom lets the server below use its own buffers, where it has some.
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	x.begin()
+	if x.conn.sheaf.Load() != nil {
+		room, ok := x.g.frames.Get().(*[2 * roomInFrame]byte)
+		if !ok {
+			room = new([2 * roomInFrame]byte)
+		}
+		defer x.g.frames.Put(room)
+		return io.CopyBuffer(justWriter{x}, r, room[:])
+	}
 	n, err := io.Copy(x.ResponseWriter, r)
 	x.bytes += n
 	return n, err
+}
+
+type justWriter struct{ io.Writer }
+
+// roomInFrame is what goes into an HTTP/2 frame that fills a TLS record. A frame
+// of the usual 16 KiB and its header would be one record and nine bytes of
+// another.
+const roomInFrame = sheafMost - frameHeader
+
+// writeFrames writes b in pieces that each become a record.
+func (x *exchange) writeFrames(b []byte) (sent int, err error) {
+	for {
+		n, err := x.ResponseWriter.Write(b[:min(len(b), roomInFrame)])
+		sent += n
+		x.bytes += int64(n)
+		if b = b[n:]; err != nil || len(b) == 0 {
+			return sent, err
+		}
+	}
 }
 
 func (x *exchange) begin() {

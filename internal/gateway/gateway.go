@@ -28,6 +28,7 @@ type Gateway struct {
 	hush    *hush
 	again   again
 	unwatch func()
+	frames  sync.Pool // of room for files on their way into HTTP/2 frames
 
 	// mu is held while config, trust and table are replaced together.
 	mu         sync.Mutex

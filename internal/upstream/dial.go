@@ -99,7 +99,8 @@ func (c *boundedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-const bufferSize = 32 << 10
+// bufferSize is what two full frames of HTTP/2 hold that are a TLS record each.
+const bufferSize = 2 * (16<<10 - 9)
 
 // buffers lends buffers for copying bodies; it is an httputil.BufferPool.
 type buffers struct{ pool sync.Pool }
