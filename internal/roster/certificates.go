@@ -9,7 +9,7 @@ import (
 )
 
 // A record is one certificate, in 64 bytes; with its share of the index it
-// takes about 75, and with a name of its own 145. Only mark changes once
+// takes about 75, and with a name of its own 149. Only mark changes once
 // readers know of it.
 type record struct {
 	tbs     ledger.Hash

@@ -78,6 +78,8 @@ func BenchmarkCheckMillion(b *testing.B) { benchmarkCheck(b, million, million) }
 
 func BenchmarkCheckTenMillion(b *testing.B) { benchmarkCheck(b, 10*million, million/10) }
 
+func BenchmarkCheckTenMillionNames(b *testing.B) { benchmarkCheck(b, 10*million, 10*million) }
+
 func benchmarkCheck(b *testing.B, n uint64, names int) {
 	d := newDomain()
 	r, each := filled(b, d, int(n), names)
@@ -99,6 +101,8 @@ func benchmarkCheck(b *testing.B, n uint64, names int) {
 func BenchmarkSnapshotMillion(b *testing.B) { benchmarkSnapshot(b, million, million) }
 
 func BenchmarkSnapshotTenMillion(b *testing.B) { benchmarkSnapshot(b, 10*million, million/10) }
+
+func BenchmarkSnapshotTenMillionNames(b *testing.B) { benchmarkSnapshot(b, 10*million, 10*million) }
 
 // benchmarkSnapshot writes a snapshot into a file and reads it.
 func benchmarkSnapshot(b *testing.B, n, names int) {

@@ -54,7 +54,7 @@ func ReadSnapshot(from io.Reader) (*Draft, error) {
 	d := &Draft{roster: r, size: in.u64(), epoch: in.u64()}
 	d.first = in.history(d)
 	in.profiles()
-	in.names()
+	indexed := in.names() // while the rest is read
 	in.standing()
 	in.groups()
 	in.accounts()
@@ -67,6 +67,7 @@ func ReadSnapshot(from io.Reader) (*Draft, error) {
 			in.fail(errMore)
 		}
 	}
+	indexed()
 	if in.err != nil {
 		return nil, in.err
 	}
@@ -187,7 +188,42 @@ func (in *reading) bytes(most uint32) []byte {
 
 const maxText = 4096
 
-func (in *reading) text() string { return string(in.bytes(maxText)) }
+func (in *reading) text() string { return string(in.peeked()) }
+
+// peeked returns a text that is good until the next read.
+func (in *reading) peeked() []byte {
+	n := int(in.u32())
+	if n > maxText {
+		in.fail(fmt.Errorf("a text of %d bytes where at most %d are allowed", n, maxText))
+	}
+	if in.err != nil {
+		return nil
+	}
+	b, err := in.Peek(n)
+	if err != nil {
+		in.fail(err)
+		return nil
+	}
+	in.Discard(n) // of what is there
+	return b
+}
+
+// An arena keeps many small strings as parts of few large ones, which spares
+// the collector an object for each.
+type arena struct{ strings.Builder }
+
+const arenaBlock = 64 << 10
+
+// hold returns b as a string.
+func (a *arena) hold(b []byte) string {
+	if a.Cap()-a.Len() < len(b) {
+		a.Builder = strings.Builder{}
+		a.Grow(max(arenaBlock, len(b)))
+	}
+	at := a.Len()
+	a.Write(b)
+	return a.String()[at:]
+}
 
 func (in *reading) group() identity.Group {
 	g, err := identity.ParseGroup(in.text())
@@ -251,10 +287,12 @@ func (in *reading) profiles() {
 	})
 }
 
-func (in *reading) names() {
+// names reads the names. Whoever wants to find them calls indexed first.
+func (in *reading) names() (indexed func()) {
 	names := &in.roster.names
+	var texts arena
 	in.each(func(i uint32) {
-		parent, text := in.u32(), in.text()
+		parent, text := in.u32(), texts.hold(in.peeked())
 		if in.err != nil {
 			return
 		}
@@ -270,9 +308,13 @@ func (in *reading) names() {
 		}
 		names.append(name, parent)
 	})
+	var filling sync.WaitGroup
 	if in.err == nil {
-		names.index.fill(names.nodes.n, func(i uint32) uint64 { return names.hash(names.nodes.at(i).name) })
+		filling.Go(func() {
+			names.index.fill(names.nodes.n, func(i uint32) uint64 { return names.hash(names.nodes.at(i).name) })
+		})
 	}
+	return filling.Wait
 }
 
 // name reads the item of a name.
