@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -86,14 +87,14 @@ func TestRecordsAreSmallFirstAndLargeLater(t *testing.T) {
 				var tapped *tap
 				client := &http.Client{Transport: &http.Transport{
 					ForceAttemptHTTP2: protocol == "h2",
-					DialTLS: func(string, string) (net.Conn, error) {
-						raw, err := net.Dial("tcp", h.addr)
+					DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+						raw, err := new(net.Dialer).DialContext(ctx, network, h.addr)
 						if err != nil {
 							return nil, err
 						}
 						tapped = &tap{Conn: raw}
 						conn := tls.Client(tapped, config)
-						err = conn.Handshake()
+						err = conn.HandshakeContext(ctx)
 						tapped.fresh()
 						return conn, err
 					},
