@@ -238,9 +238,13 @@ type justWriter struct{ io.Writer }
 // another.
 const roomInFrame = sheafMost - frameHeader
 
-// writeFrames writes b in pieces that each become a record.
+// writeFrames writes b in pieces that each become a record, as long as anything
+// may be written.
 func (x *exchange) writeFrames(b []byte) (sent int, err error) {
 	for {
+		if x.conn.silent.Load() {
+			return sent, x.conn.why()
+		}
 		n, err := x.ResponseWriter.Write(b[:min(len(b), roomInFrame)])
 		sent += n
 		x.bytes += int64(n)
