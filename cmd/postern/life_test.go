@@ -341,7 +341,7 @@ func (l *life) account(t *testing.T) {
 			if err != nil || c.IsCA {
 				continue
 			}
-			found[fmt.Sprintf("%032x", c.SerialNumber)] = path
+			found[hex.EncodeToString(c.SerialNumber.Bytes())] = path // as the ledger writes it: without leading zeros
 		}
 		return nil
 	})
