@@ -58,9 +58,10 @@ func TestHTTP3(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	app := server.URL
+	folder := site(t, "hello")
 	text := func(http3 string) string {
 		return fmt.Sprintf("sites:\n  pw.test: {static: %s, allow: [ben], http3: %s}\n  app.test: {proxy: %q, allow: [ben], http3: %s}\n  tcp.test: {static: %[1]s, allow: [ben]}\n",
-			site(t, "hello"), http3, app, http3)
+			folder, http3, app, http3)
 	}
 	d.configure(text("experimental"))
 	d.open()

@@ -267,6 +267,7 @@ func TestUpgradeRefusesNobody(t *testing.T) {
 func TestUpgradeThatFails(t *testing.T) {
 	t.Parallel()
 	d := newReplaceable(t)
+	d.args = append(d.args, "--no-sandbox") // in which no shell can be started
 	cmd := d.serve()
 	pid := d.await()
 	config := d.tls(d.enrol("ben/phone"), "localhost")

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/postern-project/postern/internal/confine"
 )
 
 // An Env is the world as a command sees it, so that a test can be the world.
@@ -27,6 +29,9 @@ type Env struct {
 	// ReadPassword asks a person for a secret without showing what they type.
 	// It is nil when nobody can be asked.
 	ReadPassword func(prompt string) (string, error)
+	// Confine keeps the whole process to some files, for good. It is nil where
+	// the process is not the command's own.
+	Confine func(confine.Reach) error
 }
 
 // OSEnv returns the real world.
@@ -38,6 +43,7 @@ func OSEnv() Env {
 		Stderr:         os.Stderr,
 		Getenv:         os.Getenv,
 		Now:            time.Now,
+		Confine:        confine.ToFiles,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}

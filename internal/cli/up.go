@@ -16,6 +16,7 @@ import (
 	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/confine"
 	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/telemetry"
 )
@@ -27,6 +28,7 @@ const lockWait = 5 * time.Second
 type upFlags struct {
 	listen, sites []string
 	domain        string
+	unconfined    bool // --no-sandbox
 }
 
 func newUp(a *app) *cobra.Command {
@@ -53,6 +55,7 @@ program at the same path take over without a refused connection.`,
 	c.Flags().StringArrayVar(&flags.sites, "site", nil, "serve `HOST=DIR|URL`; may be repeated")
 	c.Flags().StringVar(&flags.domain, "trust-domain", "", trustDomainUsage)
 	c.Flags().StringArrayVar(&flags.listen, "listen", nil, "the `ADDRESS` of the sites (default :8443); the public side takes the next port; may be repeated")
+	c.Flags().BoolVar(&flags.unconfined, "no-sandbox", false, "do not keep the process to the files of its configuration (Linux)")
 	return c
 }
 
@@ -90,8 +93,8 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	level.Set(conf.Log.Level)
 	log := telemetry.Logger(a.Stderr, conf.Log.Format, level)
 	a.useMemory()
-	if err := leaveNoCore(); err != nil {
-		log.Warn("a crash may write keys to a core file", "err", err)
+	if err := confine.Memory(); err != nil {
+		log.Warn("other processes of this user, or a core file, may come to hold keys", "err", err)
 	}
 	inherited, before, err := a.inherit()
 	if err != nil {
@@ -100,7 +103,7 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	if err := before.tell(wordPrepared); err != nil {
 		return fmt.Errorf("tell the process before this one: %w", err)
 	}
-	t := tenure{flags, conf, log, level, inherited, before}
+	t := tenure{flags, conf, log, level, inherited, before, &sandbox{}}
 	for {
 		err := a.occupy(ctx, t)
 		next, ok := errors.AsType[*succession](err)
@@ -128,6 +131,7 @@ type tenure struct {
 	level  *slog.LevelVar
 	doors  *doors  // those that there are before the configuration is looked at
 	parent *parent // nil unless this process follows another
+	box    *sandbox
 }
 
 // occupy takes the data folder and serves until ctx ends, or until another

@@ -39,6 +39,7 @@ func (s *server) Status(ctx context.Context) (api.Status, error) {
 	if n := len(s.access.Waiting(s.app.Now())); n > 0 {
 		status.Advice = append(status.Advice, count(n, "request")+" for access not answered: 'postern list requests'")
 	}
+	status.Advice = append(status.Advice, s.box.advice()...)
 	status.Advice = append(status.Advice, s.sites.Load().complaints()...)
 	if why := s.wrong.Load(); why != nil {
 		status.ConfigError = *why

@@ -148,6 +148,7 @@ func (s *server) reload(ctx context.Context) {
 		err = s.enforce(ctx, conf)
 	}
 	if err != nil {
+		err = s.box.explain(err)
 		why := messageOf(err)
 		s.wrong.Store(&why)
 		s.reloads.WithLabelValues("refused").Inc()
@@ -167,5 +168,5 @@ func (s *server) mendable(next config.Config) error {
 	if next.Log.Format != s.inUse.Load().Log.Format {
 		return errors.New("the log's format changed: restart postern to use it")
 	}
-	return nil
+	return s.box.beyond(next)
 }

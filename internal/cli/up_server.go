@@ -43,6 +43,7 @@ type server struct {
 	reloads *prometheus.CounterVec
 	answers *prometheus.CounterVec // of OCSP responders
 	parent  *parent                // nil unless this process follows another
+	box     *sandbox
 	started time.Time
 
 	alive      context.Context // ends when the server stops, with the cause
@@ -78,7 +79,7 @@ type server struct {
 
 func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, error) {
 	log := t.log
-	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, parent: t.parent, started: a.Now(), metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
+	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, parent: t.parent, box: t.box, started: a.Now(), metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
 	s.alive, s.end = context.WithCancelCause(ctx)
 	var err error
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
@@ -245,6 +246,9 @@ func (s *server) run() error {
 	defer s.close()
 	socket, err := api.Listen(s.house.Lock, s.log)
 	if err != nil {
+		return err
+	}
+	if err := s.confine(socket); err != nil {
 		return err
 	}
 	s.openDoors()

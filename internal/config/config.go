@@ -70,6 +70,9 @@ type Config struct {
 	IssuerKey keys.Kind
 	// IssuerTPM is the device of the TPM that they are made in; "" for files.
 	IssuerTPM string
+	// Reads are the files beside File that the server reads, also later: roots,
+	// keys, revocation lists. They are absolute paths.
+	Reads []string
 
 	lines []string
 }

@@ -31,7 +31,7 @@ type ForwardAuth struct {
 func (r *reader) forwardAuth(n ast.Node) ForwardAuth {
 	f := ForwardAuth{Mode: 0o660, Header: gateway.DefaultForwardHeader}
 	r.section(n, "forward_auth", map[string]func(ast.Node){
-		"socket": r.word("socket", func(v string) error { f.Socket = r.path(v); return checkSocket(f.Socket) }),
+		"socket": r.word("socket", func(v string) error { f.Socket = r.absolute(v); return checkSocket(f.Socket) }),
 		"mode":   r.word("mode", func(v string) (err error) { f.Mode, err = parseSocketMode(v); return err }),
 		"host":   r.word("host", func(v string) (err error) { f.Host, err = ParseHost(v); return err }),
 		"allow":  func(n ast.Node) { f.List.Allow = r.terms(n, "allow", newMentions()) },

@@ -79,6 +79,7 @@ func (r *reader) config(root ast.Node) Config {
 	r.forwardHostIsNoSite(c)
 	r.networksExist(c)
 	r.acmeProfilesAreForServers(c)
+	c.Reads = r.reads
 	return c
 }
 

@@ -142,8 +142,18 @@ func (r *reader) clientCertificate(n ast.Node, c *ClientCertificate) {
 	}
 }
 
-// path returns a path of the file as an absolute one.
+// path returns a path of the file as an absolute one, and remembers that it is
+// read.
 func (r *reader) path(p string) string {
+	abs := r.absolute(p)
+	if abs != "" {
+		r.reads = append(r.reads, abs)
+	}
+	return abs
+}
+
+// absolute returns a path of the file as an absolute one.
+func (r *reader) absolute(p string) string {
 	if p == "" || filepath.IsAbs(p) {
 		return p
 	}

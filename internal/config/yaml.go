@@ -16,6 +16,7 @@ type reader struct {
 	file  string
 	base  string // the folder that relative paths are relative to
 	lines []string
+	reads []string // the files that path was asked for
 	problems
 }
 

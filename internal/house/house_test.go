@@ -25,7 +25,7 @@ var storeys = [][]string{
 	{"rule", "profile", "chain", "ledger", "page", "invite", "apptoken", "jws"}, // domain: values and decisions, no I/O
 	{"roster", "permit", "access", "ceremony"},
 	{"revocation"},
-	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry"}, // what is kept, and where
+	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry", "confine"}, // what is kept, and where
 	{"follow", "assertion"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
 	{"enroll", "publish", "backup", "join", "api", "config", "acme", "scep"},

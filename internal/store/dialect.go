@@ -44,7 +44,7 @@ func common() url.Values {
 		"_defensive": {"1"},
 		"_error_rc":  {"1"},
 		"_txlock":    {"immediate"},
-		"_pragma":    {"busy_timeout(5000)", "foreign_keys(1)", "mmap_size(0)", "trusted_schema(0)"},
+		"_pragma":    {"busy_timeout(5000)", "foreign_keys(1)", "mmap_size(0)", "temp_store(MEMORY)", "trusted_schema(0)"},
 	}
 }
 

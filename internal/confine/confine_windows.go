@@ -1,0 +1,7 @@
+package confine
+
+// ToFiles returns ErrUnsupported.
+func ToFiles(Reach) error { return ErrUnsupported }
+
+// Memory does nothing: the server is for other systems.
+func Memory() error { return nil }
