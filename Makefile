@@ -4,7 +4,7 @@
 # make bench-cut   how fast 10,000 live connections are cut
 # make soak   ten minutes at full load; SOAK=1m for less
 # make attack    the attacks of internal/attack in their long form
-# make mutants   takes away one defence after the other: the attack must get through
+# make mutants judges   takes away one defence after the other: the attack must get through
 # make fuzz   every fuzz test, a minute each
 # make dist   builds ./dist for Linux, macOS and Windows, amd64 and arm64
 # make keymaker  builds the join page's script again (needs npm)
@@ -65,6 +65,9 @@ attack:
 
 mutants:
 	@scripts/mutants
+
+judges:
+	$(GO) test -tags judges -run BetterTLS -v ./internal/chain
 
 clean:
 	rm -rf postern dist
