@@ -117,6 +117,11 @@ func filesOf(c config.Config) []string {
 			}
 		}
 	}
+	for i, path := range all {
+		if abs, err := filepath.Abs(path); err == nil {
+			all[i] = abs
+		}
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
