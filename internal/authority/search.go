@@ -43,7 +43,7 @@ func (s *Service) Certificates(ctx context.Context, f CertificateFilter) ([]Cert
 
 // search turns a filter into the store's words.
 func (s *Service) search(f CertificateFilter) (want store.Filter, err error) {
-	want = store.Filter{Name: f.Name, Serial: f.Serial, Beginning: strings.ToLower(f.Beginning), Key: f.Key, Issuer: f.Issuer, Via: f.Via}
+	want = store.Filter{Name: f.Name, Serial: f.Serial, Beginning: strings.ToLower(f.Beginning), Key: f.Key, Issuer: f.Issuer, Via: f.Via, NotVia: f.NotVia}
 	if n := len(f.Beginning); n > 2*ledger.MaxSerial || strings.Trim(want.Beginning, "0123456789abcdef") != "" {
 		return want, refuse(CodeBadRequest, fmt.Sprintf("write at most %d hex digits", 2*ledger.MaxSerial), "no serial number begins with %q", f.Beginning)
 	}

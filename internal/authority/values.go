@@ -204,10 +204,11 @@ type CertificateFilter struct {
 	Serial ledger.Serial `json:"serial,omitzero"`
 	// Beginning is that of the serial number, in hex digits.
 	Beginning string      `json:"beginning,omitempty"`
-	Host      string      `json:"host,omitempty"`   // a host name or address that stands in it
-	Key       ledger.Hash `json:"key,omitzero"`     // SHA-256 of the SubjectPublicKeyInfo
-	Issuer    string      `json:"issuer,omitempty"` // by name
-	Via       string      `json:"via,omitempty"`    // the door it was issued through
+	Host      string      `json:"host,omitempty"`    // a host name or address that stands in it
+	Key       ledger.Hash `json:"key,omitzero"`      // SHA-256 of the SubjectPublicKeyInfo
+	Issuer    string      `json:"issuer,omitempty"`  // by name
+	Via       string      `json:"via,omitempty"`     // the door it was issued through
+	NotVia    string      `json:"not_via,omitempty"` // leaves out what came through this door
 	Status    string      `json:"status,omitempty"`
 	// Within selects those that end within so long from now, the first to end
 	// first, without those that have ended or are revoked.
