@@ -82,7 +82,7 @@ https://app.test:%[1]s {
   }
 }`, caddy.port(), d.home, socket, strings.TrimPrefix(app.URL, "http://"))))
 
-	get := func(s *server, dir, path string) (int, string) {
+	get := func(s *server, dir, path string, header ...string) (int, string) {
 		t.Helper()
 		c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: d.tls(dir, "app.test"), DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -99,6 +99,9 @@ https://app.test:%[1]s {
 		req.Header.Set("X-Postern-Identity", "ben/forged")
 		req.Header.Set("X-Client-Cert", "MIIB")
 		req.Header.Set("X-Forwarded-Uri", "/open/")
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
 		resp, err := c.Do(req)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, s.out)
@@ -117,6 +120,9 @@ https://app.test:%[1]s {
 		}
 		if status, body := get(s, "", "/page"); status != 403 || strings.Contains(body, "hello") {
 			t.Errorf("%s, a stranger: %d %s", name, status, body)
+		}
+		if status, body := get(s, ben, "/page", "Origin", "https://evil.test", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="); status != 403 || strings.Contains(body, "hello") {
+			t.Errorf("%s, a WebSocket of another origin's page: %d %s", name, status, body)
 		}
 		if status, body := get(s, "", "/open/door"); status != 200 || strings.Contains(body, "forged") {
 			t.Errorf("%s, a stranger where they are let in: %d %s", name, status, body)

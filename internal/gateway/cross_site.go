@@ -61,11 +61,12 @@ func (p CrossSite) fault(method string, h http.Header, host string, cors *CORS) 
 
 // harmless reports whether a request is not meant to change anything (RFC 9110
 // section 9.2.1). A WebSocket begins as a GET, and no policy of sharing keeps
-// another origin's page from it.
+// another origin's page from it. A server that asks by forward auth keeps
+// Connection to itself, and passes on the key (RFC 6455 section 4.1).
 func harmless(method string, h http.Header) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade")
+		return len(h["Sec-Websocket-Key"]) == 0 && !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade")
 	}
 	return false
 }

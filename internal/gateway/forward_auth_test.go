@@ -82,6 +82,9 @@ func TestForwardAuth(t *testing.T) {
 		"a reserved path":                      {set: with(cert(good), "X-Forwarded-Uri", "/.postern/renew"), code: "bad-request"},
 		"an address that the visitor made up":  {set: map[string][]string{"X-Forwarded-Host": {"lan.example.com"}, "X-Forwarded-For": {"192.168.1.7"}}, code: "no-certificate"},
 		"an identity that the visitor made up": {set: map[string][]string{"X-Postern-Identity": {"ben"}}, code: "no-certificate"},
+		"another origin's form":                {set: with(with(cert(good), "X-Forwarded-Method", "POST"), "Origin", "https://evil.example.com"), code: "cross-site"},
+		"another origin's WebSocket":           {set: with(with(cert(good), "Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), "Origin", "https://evil.example.com"), code: "cross-site"},
+		"its own WebSocket":                    {set: with(with(cert(good), "Sec-Websocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), "Origin", "https://a.example.com")},
 		"a field of another server's":          {set: map[string][]string{"X-Forwarded-Tls-Client-Cert": {good}, "X_client_cert": {good}}, code: "no-certificate"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
