@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 )
@@ -69,7 +70,7 @@ func TestFronting(t *testing.T) {
 	anna := h.identity(t, "anna/phone")
 	const own = "anna.attack.test"
 	spellings := []string{"ben.attack.test", "BEN.attack.TEST", "ben.attack.test.", "ben.attack.test:443", "ben.attack.test:" + strings.Split(h.addr, ":")[1],
-		"hidden.attack.test", "tcp.attack.test", "127.0.0.1", "[::1]", "nowhere.attack.test", "xn--bn-fka.attack.test", "*.attack.test"}
+		"hidden.attack.test", "tcp.attack.test", "127.0.0.1", "[::1]", "nowhere.attack.test", "xn--bcher-kva.attack.test", "XN--Bcher-KVA.attack.test.", "[0:0:0:0:0:0:0:1]:443", "*.attack.test"}
 	wrong := []string{"ben.attack.test@anna.attack.test", "anna.attack.test@ben.attack.test", "anna.attack.test,ben.attack.test", "anna.attack.test ben.attack.test", "anna.attack.test..", "", "anna.attack.test\x00", "anna.attack.test:x"}
 	for _, host := range append(spellings, wrong...) {
 		if got := h.ask(t, h.tls(anna, own), "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.err == nil && got.status < 400 {
@@ -132,6 +133,61 @@ func TestFronting(t *testing.T) {
 	c.InsecureSkipVerify = true
 	if got := h.ask(t, c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); got.String() != "not-on-list" {
 		t.Errorf("no SNI: %s", got)
+	}
+}
+
+// A host is itself in every spelling: whoever is on its list comes in, and
+// nobody else does by writing it otherwise.
+//
+// Traefik CVE-2022-23632, CVE-2026-53622; Caddy CVE-2026-27588.
+func TestSpellingsOfHosts(t *testing.T) {
+	t.Parallel()
+	h := ownHouse(t, "")
+	h.app = theHouse(t).app
+	_, port, err := net.SplitHostPort(h.addr)
+	must(t, err)
+	h.write(t, h.fill(strings.Replace(`%LISTEN%
+sites:
+  ben.attack.test: {proxy: "%APP%", allow: [ben]}
+  bücher.attack.test: {proxy: "%APP%", allow: [ben]}
+  "127.0.0.1": {proxy: "%APP%", allow: [ben]}
+  "::1": {proxy: "%APP%", allow: [ben]}
+`, "%LISTEN%", fmt.Sprintf("listen: [%q, %q]\npublic: {listen: %q}\n", h.addr, "[::1]:"+port, h.public), 1)))
+	h.mustOpen(t)
+	ben, anna := h.identity(t, "ben/laptop"), h.identity(t, "anna/phone")
+	for _, c := range []struct {
+		at  string // the address that is dialled
+		sni []string
+		is  []string // the host, as this connection's requests may write it
+		not []string
+	}{
+		{h.addr, []string{"ben.attack.test", "BEN.Attack.test", "ben.attack.test."}, []string{"ben.attack.test", "BEN.attack.TEST", "ben.attack.test.", "Ben.attack.test.:443", "ben.attack.test:" + port, "ben.attack.test:"},
+			[]string{"127.0.0.1", "xn--bcher-kva.attack.test", "ben.attack.test..", ".ben.attack.test", "ben.attack.test%2e"}},
+		{h.addr, []string{"xn--bcher-kva.attack.test", "XN--BCHER-KVA.attack.test"}, []string{"xn--bcher-kva.attack.test", "XN--bcher-Kva.attack.test", "xn--bcher-kva.attack.test.:1"},
+			[]string{"xn--bcher-kvb.attack.test", "bucher.attack.test", "ben.attack.test"}},
+		{h.addr, []string{""}, []string{"127.0.0.1", "127.0.0.1:" + port, "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:443"}, []string{"[::1]", "127.1", "2130706433", "0x7f.0.0.1", "127.0.0.01", "ben.attack.test"}},
+		{"[::1]:" + port, []string{""}, []string{"[::1]", "[::1]:" + port, "[0:0:0:0:0:0:0:1]", "[0000::0001]:443"}, []string{"127.0.0.1", "::1:443x", "[::1%lo]", "[::2]", "ben.attack.test"}},
+	} {
+		for _, sni := range c.sni {
+			for who, wants := range map[*tls.Certificate][2]string{ben: {"200", "misdirected"}, anna: {"not-on-list", "misdirected"}, nil: {"no-certificate", "misdirected"}} {
+				for i, host := range append(c.is, c.not...) {
+					raw, err := net.Dial("tcp", c.at)
+					must(t, err)
+					config := h.tls(who, sni)
+					config.InsecureSkipVerify = true
+					conn, err := shake(t, raw, config)
+					must(t, err)
+					got, want := speak(conn, bufio.NewReader(conn), "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"), wants[0]
+					if i >= len(c.is) {
+						want = wants[1]
+					}
+					if got.String() != want && (want != "misdirected" || got.status != 400) {
+						t.Errorf("%s, SNI %q, Host %q: %s, want %s", c.at, sni, host, got, want)
+					}
+					conn.Close()
+				}
+			}
+		}
 	}
 }
 

@@ -30,6 +30,11 @@ sites:
     allow: [ben, foreign:acme]
     trust: {acme: {ca: "%HOME%/acme.pem", members: [{dns: api.acme.test}, {email: bot@acme.test}, {uri: "spiffe://acme.test/billing"}, {ip: 192.0.2.7}]}}
   "127.0.0.1": {proxy: "%APP%", allow: [ben]}
+  "::1": {proxy: "%APP%", allow: [ben]}
+  bücher.attack.test: {proxy: "%APP%", allow: [ben]}
+  quic.attack.test: {proxy: "%APP%", allow: [ben], http3: experimental, routes: [{match: /admin/, allow: [anna]}]}
+  token.attack.test: {proxy: "%APP%", allow: [ben], app_tokens: [header, path]}
+forward_auth: {socket: "%HOME%/auth.sock"}
 `
 
 // theHouse is the one that most attacks share: it is not reloaded, and what
