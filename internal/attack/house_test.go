@@ -326,6 +326,16 @@ func (h *house) identity(t testing.TB, name string) *tls.Certificate {
 	return &pair
 }
 
+// serverCertificate is one of ours for a server.
+func (h *house) serverCertificate(t testing.TB) *tls.Certificate {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "web")
+	h.run(t, "issue", "ben/web", "--profile", "server", "--dns", "web.attack.test", "--out", dir)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	must(t, err)
+	return &pair
+}
+
 // invitation returns the link of an invitation.
 func (h *house) invitation(t testing.TB, name string, more ...string) string {
 	t.Helper()

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"net"
 	"strings"
@@ -11,11 +13,12 @@ import (
 )
 
 // Who shows what at which site, and what comes of it. The certificates of the
-// last five are signed by the right key, or made to look so.
+// last seven are signed by the right key, or made to look so.
 //
 // Vault CVE-2022-41316, nginx CVE-2026-28755 (revocation that is not asked, and
 // not on TCP); Envoy CVE-2022-21657, OCaml-TLS CVE-2026-45389 (purpose); a
-// stolen issuer's key.
+// stolen issuer's key; Vault CVE-2024-2048, wolfSSL CVE-2026-93302 (a
+// certificate that is alike but for its key).
 func TestWhoComesIn(t *testing.T) {
 	t.Parallel()
 	h := theHouse(t)
@@ -26,6 +29,9 @@ func TestWhoComesIn(t *testing.T) {
 	must(t, err)
 	forged := h.stolenIssuer(t).sign(t, device("ben/laptop"))
 	foreign := stranger.sign(t, device("ben/laptop"))
+	alike := *ben.Leaf // in everything but the key
+	lookAlike := h.stolenIssuer(t).sign(t, &alike)
+	server := h.serverCertificate(t)
 	borrowed := *ben // the right certificate and somebody else's key
 	borrowed.PrivateKey = newKey(t)
 	for sentence, c := range map[string]struct {
@@ -38,6 +44,8 @@ func TestWhoComesIn(t *testing.T) {
 		"revoked":               {lost, "revoked", "revoked", "revoked", "closed"},
 		"suspended":             {barred, "suspended", "suspended", "suspended", "closed"},
 		"forged, stolen issuer": {forged, "not-in-ledger", "not-in-ledger", "not-in-ledger", "closed"},
+		"a look-alike of Ben's": {lookAlike, "not-in-ledger", "not-in-ledger", "not-in-ledger", "closed"},
+		"a server's of ours":    {server, "wrong-purpose", "wrong-purpose", "wrong-purpose", "closed"},
 		"another authority's":   {foreign, "unknown-issuer", "unknown-issuer", "unknown-issuer", "closed"},
 		"without the key":       {&borrowed, "closed", "closed", "closed", "closed"},
 	} {
@@ -207,10 +215,22 @@ func TestNamesInCertificates(t *testing.T) {
 	raw := func(tag byte, value string) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.ExtraExtensions = append(c.ExtraExtensions, alternative(tag, value)) }
 	}
-	const email, dns, uri, ip = 1, 2, 6, 7
+	const other, email, dns, x400, directory, ediParty, uri, ip, registered = 0, 1, 2, 3, 4, 5, 6, 7, 8
+	subject := func(rdns ...pkix.RelativeDistinguishedNameSET) func(*x509.Certificate) {
+		return func(c *x509.Certificate) {
+			der, err := asn1.Marshal(pkix.RDNSequence(rdns))
+			must(t, err)
+			c.RawSubject = der
+		}
+	}
+	attribute := func(oid int, value string) pkix.AttributeTypeAndValue {
+		return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, oid}, Value: value}
+	}
+	const cn, org, unit = 3, 10, 11
+	acme := subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme")}, pkix.RelativeDistinguishedNameSET{attribute(unit, "Robots")})
 	good := map[string]func(*x509.Certificate){
 		"its DNS name": raw(dns, "api.acme.test"), "its mail": raw(email, "bot@acme.test"),
-		"its URI": raw(uri, "spiffe://acme.test/billing"), "its address": raw(ip, "\xc0\x00\x02\x07"),
+		"its URI": raw(uri, "spiffe://acme.test/billing"), "its address": raw(ip, "\xc0\x00\x02\x07"), "its subject": acme,
 	}
 	for sentence, change := range good {
 		if got := h.get(t, member(change), "partner.attack.test", "/"); got.String() != "200" {
@@ -218,9 +238,28 @@ func TestNamesInCertificates(t *testing.T) {
 		}
 	}
 	evil := map[string]func(*x509.Certificate){
-		"as CN":        func(c *x509.Certificate) { c.Subject.CommonName = "api.acme.test" },
-		"a wildcard":   raw(dns, "*.acme.test"),
-		"a name below": raw(dns, "x.api.acme.test"),
+		"as CN, twice":                       subject(pkix.RelativeDistinguishedNameSET{attribute(cn, "api.acme.test")}, pkix.RelativeDistinguishedNameSET{attribute(cn, "api.acme.test")}),
+		"a subject, in one set with another": subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Evil"), attribute(org, "Acme"), attribute(unit, "Robots")}),
+		"a subject with a second unit":       subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme")}, pkix.RelativeDistinguishedNameSET{attribute(unit, "Robots")}, pkix.RelativeDistinguishedNameSET{attribute(unit, "Evil")}),
+		"a subject within one field":         subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme,OU=Robots")}),
+		"a subject with an escaped comma":    subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme\\,OU=Robots")}),
+		"a subject in other letters":         subject(pkix.RelativeDistinguishedNameSET{attribute(org, "ACME")}, pkix.RelativeDistinguishedNameSET{attribute(unit, "robots")}),
+		"a subject with a NUL":               subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme\x00")}, pkix.RelativeDistinguishedNameSET{attribute(unit, "Robots")}),
+		"a subject with a space":             subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme ")}, pkix.RelativeDistinguishedNameSET{attribute(unit, "Robots")}),
+		"half a subject":                     subject(pkix.RelativeDistinguishedNameSET{attribute(org, "Acme")}),
+		"a URI with an encoded letter":       raw(uri, "spiffe://acme.test/%62illing"),
+		"a URI with a query":                 raw(uri, "spiffe://acme.test/billing?"),
+		"a URI with a fragment":              raw(uri, "spiffe://acme.test/billing#x"),
+		"a URI with dot segments":            raw(uri, "spiffe://acme.test/x/../billing"),
+		"a URI below it":                     raw(uri, "spiffe://acme.test/billing/x"),
+		"a URI with a user":                  raw(uri, "spiffe://x@acme.test/billing"),
+		"a URI with a port":                  raw(uri, "spiffe://acme.test:443/billing"),
+		"an address and more":                raw(ip, "\xc0\x00\x02\x07\xff\xff\xff\xff"),
+		"an address of five bytes":           raw(ip, "\xc0\x00\x02\x07\x00"),
+		"no names at all":                    raw(dns, ""),
+		"as CN":                              func(c *x509.Certificate) { c.Subject.CommonName = "api.acme.test" },
+		"a wildcard":                         raw(dns, "*.acme.test"),
+		"a name below":                       raw(dns, "x.api.acme.test"),
 		"serverAuth only": func(c *x509.Certificate) {
 			c.DNSNames = []string{"api.acme.test"}
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -246,9 +285,9 @@ func TestNamesInCertificates(t *testing.T) {
 				evil[fmt.Sprintf("type %d with %q before", tag, suffix)] = raw(tag, suffix+value)
 			}
 		}
-		for other := range names {
-			if other != tag {
-				evil[fmt.Sprintf("a value of type %d as type %d", tag, other)] = raw(other, value)
+		for _, as := range []byte{other, email, dns, x400, directory, ediParty, uri, ip, registered} {
+			if as != tag {
+				evil[fmt.Sprintf("a value of type %d as type %d", tag, as)] = raw(as, value)
 			}
 		}
 	}

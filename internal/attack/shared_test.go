@@ -28,7 +28,7 @@ sites:
   partner.attack.test:
     proxy: "%APP%"
     allow: [ben, foreign:acme]
-    trust: {acme: {ca: "%HOME%/acme.pem", members: [{dns: api.acme.test}, {email: bot@acme.test}, {uri: "spiffe://acme.test/billing"}, {ip: 192.0.2.7}]}}
+    trust: {acme: {ca: "%HOME%/acme.pem", members: [{dns: api.acme.test}, {email: bot@acme.test}, {uri: "spiffe://acme.test/billing"}, {ip: 192.0.2.7}, {subject: {o: Acme, ou: Robots}}]}}
   "127.0.0.1": {proxy: "%APP%", allow: [ben]}
   "::1": {proxy: "%APP%", allow: [ben]}
   bücher.attack.test: {proxy: "%APP%", allow: [ben]}

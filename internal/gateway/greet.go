@@ -122,7 +122,7 @@ func (l *listener) fail(c *conn, err error) {
 	l.g.metrics.shakes[result].Inc()
 	switch result {
 	case shakeRefused:
-		l.g.refuseHandshake(c, l.g.earlyVerdict(err), "the client had not yet proved to hold the key")
+		l.g.refuseHandshake(c, earlyVerdict(err), "the client had not yet proved to hold the key")
 	case shakeFailed, shakeUnknown:
 		l.tellFailed(c, result, err)
 	}
@@ -135,9 +135,6 @@ func (l *listener) fail(c *conn, err error) {
 
 func (l *listener) classify(c *conn, err error) string {
 	if _, ok := errors.AsType[*earlyError](err); ok {
-		return shakeRefused
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return shakeRefused
 	}
 	_, alert := errors.AsType[tls.AlertError](err)
@@ -177,16 +174,9 @@ const (
 )
 
 // earlyVerdict returns our code for what ended a stealthy site's handshake.
-func (g *Gateway) earlyVerdict(err error) verdict {
+func earlyVerdict(err error) verdict {
 	if early, ok := errors.AsType[*earlyError](err); ok {
 		return early.verdict
-	}
-	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(bad.UnverifiedCertificates) > 0 {
-		cr := g.trusted().examine(bad.UnverifiedCertificates, g.now())
-		if cr.code == "" {
-			return verdict{client: Client{Certificate: cr.client.Certificate}, code: refusal.BadChain, detail: bad.Err.Error()}
-		}
-		return verdict{client: Client{Certificate: cr.client.Certificate}, code: cr.code, detail: cr.detail}
 	}
 	return verdict{code: refusal.NoCertificate}
 }

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -158,9 +160,21 @@ func (c *conn) shown() Shown {
 	return s
 }
 
+// maxName bounds, in bytes of DER, which names of a stranger's are written out:
+// the standard library takes time by the square of their parts.
+const maxName = 4 << 10
+
+// named returns a name as RFC 2253 has it.
+func named(der []byte, n pkix.Name) string {
+	if len(der) > maxName {
+		return fmt.Sprintf("a name of %d bytes", len(der))
+	}
+	return clip(n.String())
+}
+
 // shownBy returns what a certificate says that nobody has looked up.
 func shownBy(c *x509.Certificate) Shown {
-	s := Shown{Subject: clip(c.Subject.String()), Issuer: clip(c.Issuer.String()), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+	s := Shown{Subject: named(c.RawSubject, c.Subject), Issuer: named(c.RawIssuer, c.Issuer), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
 	if id, err := identity.FromURIs(c.URIs); err == nil {
 		s.Name = id.Name().String()
 	}
