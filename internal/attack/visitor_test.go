@@ -160,9 +160,12 @@ func speak(conn io.Writer, r *bufio.Reader, request string) answer {
 	return hear(r)
 }
 
-// hear reads one answer.
+// hear reads one answer, and past those that only announce it.
 func hear(r *bufio.Reader) answer {
 	resp, err := http.ReadResponse(r, nil)
+	for err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp, err = http.ReadResponse(r, nil)
+	}
 	if err != nil {
 		return answer{err: err}
 	}

@@ -54,7 +54,9 @@ func proxied(t *testing.T, address string, reference bool) string {
 	f := new(refused)
 	forward := u.Handler(f.answer)
 	if reference {
-		u.transport = u.newTransport(false)
+		if u.transport, err = u.newTransport(false); err != nil {
+			t.Fatal(err)
+		}
 		forward = u.reversed(f.answer)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // Options tunes an Upstream. The zero value means the defaults.
@@ -78,11 +80,11 @@ func New(spec string, o Options) (*Upstream, error) {
 
 // newTransport returns the client for HTTP/2, or for HTTP/1.1 as the standard
 // library has it.
-func (u *Upstream) newTransport(http2 bool) *http.Transport {
+func (u *Upstream) newTransport(h2 bool) (*http.Transport, error) {
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(!http2)
-	protocols.SetUnencryptedHTTP2(http2)
-	return &http.Transport{
+	protocols.SetHTTP1(!h2)
+	protocols.SetUnencryptedHTTP2(h2)
+	t := &http.Transport{
 		Proxy:                  nil, // never from the environment
 		DialContext:            u.dialer.dial,
 		Protocols:              protocols,
@@ -94,6 +96,13 @@ func (u *Upstream) newTransport(http2 bool) *http.Transport {
 		ExpectContinueTimeout:  expectTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 	}
+	if !h2 {
+		return t, nil
+	}
+	// Go 1.26 has an HTTP/2 client of its own, which locks itself up for good
+	// when an application lets the window of a stream overflow.
+	_, err := http2.ConfigureTransports(t) //lint:ignore SA1019 there is no other way to the mended one
+	return t, err
 }
 
 func (u *Upstream) useUnix(path string) error {
@@ -117,7 +126,9 @@ func (u *Upstream) useTCP(spec string, roots *x509.CertPool) error {
 	switch parsed.Scheme {
 	case "http":
 	case "h2c":
-		u.transport = u.newTransport(true)
+		if u.transport, err = u.newTransport(true); err != nil {
+			return err
+		}
 	case "https":
 		port = "443"
 		u.dialer.tls = &tls.Config{
