@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-project/postern/internal/apptoken"
 	"github.com/postern-project/postern/internal/invite"
 )
 
@@ -191,6 +192,65 @@ func TestGuessing(t *testing.T) {
 	}
 	if strings.Contains(h.output.String(), good) {
 		t.Error("a code is in the log")
+	}
+}
+
+// Ten thousand wrong tokens let nobody in and fill no log, and whoever has a
+// right one comes in meanwhile: a token has 130 random bits, and nobody is shut
+// out for what a neighbour guesses.
+func TestGuessingTokens(t *testing.T) {
+	t.Parallel()
+	h := ownHouse(t, "")
+	h.app = theHouse(t).app
+	h.write(t, h.fill("%LISTEN%\nsites:\n  music.attack.test: {proxy: \"%APP%\", allow: [ben], app_tokens: [header, path]}\n"))
+	h.mustOpen(t)
+	const host = "music.attack.test"
+	good := h.token(t, "ben/app", host)
+	ask := func(token string) string {
+		return h.ask(t, h.tls(nil, host), "GET / HTTP/1.1\r\nHost: "+host+"\r\nX-Postern-App-Token: "+token+"\r\n\r\n").String()
+	}
+	head := h.run(t, "ledger", "head", "--json")
+	kinds := map[string]int{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	const workers = 8
+	for w := range workers {
+		all.Go(func() {
+			for i := range either(400, 10_000) / workers {
+				guess := apptoken.New().String() // one that nobody gave out
+				switch i % 4 {
+				case 0: // or the good one with a letter changed
+					b := []byte(good)
+					at := len(apptoken.Prefix) + (i+w)%(len(b)-len(apptoken.Prefix))
+					b[at] = "abcdefghijklmnopqrstuvwxyz234567"[(strings.IndexByte("abcdefghijklmnopqrstuvwxyz234567", b[at])+1)%32]
+					guess = string(b)
+				case 1: // or a part of it
+					guess = good[:len(good)-1-i%20]
+				}
+				got := ask(guess)
+				mu.Lock()
+				kinds[got]++
+				mu.Unlock()
+				if i%10 == 0 {
+					if got := ask(good); got != "200" {
+						t.Errorf("the right one, meanwhile: %s", got)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	if len(kinds) != 1 || kinds["bad-token"] == 0 {
+		t.Errorf("guessing came to %v", kinds)
+	}
+	if now := h.run(t, "ledger", "head", "--json"); now != head {
+		t.Error("guesses were written into the ledger")
+	}
+	if n := strings.Count(h.output.String(), "bad-token"); n > 100 {
+		t.Errorf("guesses wrote %d lines into the log", n)
+	}
+	if strings.Contains(h.output.String(), good[len(apptoken.Prefix):]) {
+		t.Error("a token is in the log")
 	}
 }
 

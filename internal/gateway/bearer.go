@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -77,10 +78,29 @@ func (x *exchange) carry(r *http.Request) (refusal.Code, string) {
 		return refusal.BadToken, err.Error()
 	}
 	x.errand.token = token.Hash()
+	if inPath {
+		x.lead = tokenPath + given[0]
+	}
 	if !x.conn.bearer.Swap(true) {
 		x.g.index.bear(x.conn)
 	}
 	return "", ""
+}
+
+// keepLead has a redirect of the application's within its site stay behind the
+// token in the path, without which the app would come back as a stranger.
+func (x *exchange) keepLead() {
+	to := x.Header()["Location"]
+	if x.lead == "" || len(to) != 1 {
+		return
+	}
+	u, err := url.Parse(to[0])
+	own := err == nil && (u.Scheme == "" && u.Host == "" || u.Scheme == "https" && u.User == nil && strings.EqualFold(u.Host, x.request.Host))
+	if !own || !strings.HasPrefix(u.Path, "/") || isReserved(u.Path) {
+		return
+	}
+	u.Scheme, u.Host = "", ""
+	x.Header()["Location"] = []string{x.lead + u.String()}
 }
 
 // vouch says whom a token speaks for at a host right now.

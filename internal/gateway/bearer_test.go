@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -190,4 +191,106 @@ func TestABearerAtRestIsLetBe(t *testing.T) {
 	ask(200)
 	w.append(ledger.TokenRevoked{Token: token.Hash()})
 	ask(403)
+}
+
+// Whoever comes by a token in the path stays behind it when the application
+// sends them elsewhere on its site, and takes it to no other.
+func TestRedirectsStayBehindTheToken(t *testing.T) {
+	w := newWorld(t)
+	h := w.open(Options{}, Site{Host: "music.example.com", List: allow(t, "ben"), AppTokens: AppTokens{true, true}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", r.URL.Query().Get("to"))
+		w.WriteHeader(http.StatusFound)
+	})})
+	token := w.issueToken("ben", "music.example.com", time.Hour)
+	lead := tokenPath + token.String()
+	for to, want := range map[string]string{
+		"/login?a=b%2Fc#d":                lead + "/login?a=b%2Fc#d",
+		"https://music.example.com/login": lead + "/login",
+		"https://MUSIC.example.com/login": lead + "/login",
+		"login":                           "login",
+		"?page=2":                         "?page=2",
+		"//evil.example.com/login":        "//evil.example.com/login",
+		"/\\evil.example.com":             lead + "/%5Cevil.example.com",
+		"https://evil.example.com/":       "https://evil.example.com/",
+		"https://music.example.com:444/":  "https://music.example.com:444/",
+		"https://x@music.example.com/":    "https://x@music.example.com/",
+		"http://music.example.com/":       "http://music.example.com/",
+		"app:music.example.com/":          "app:music.example.com/",
+		"/.postern/health":                "/.postern/health",
+		lead + "/a":                       lead + "/a",
+		"https://music.example.com":       "https://music.example.com",
+		"%zz":                             "%zz",
+	} {
+		for _, c := range []struct{ path, field, want string }{{lead + "/", "", want}, {"/", headerAppToken + ": " + token.String() + "\r\n", to}} {
+			conn := h.mustDial(w.clientTLS(nil, "music.example.com"))
+			resp, _ := raw(t, conn, "GET "+c.path+"?to="+url.QueryEscape(to)+" HTTP/1.1\r\nHost: music.example.com\r\n"+c.field+"\r\n")
+			if got := resp.Header.Get("Location"); got != c.want {
+				t.Errorf("%q at %.20s: %q, want %q", to, c.path, got, c.want)
+			}
+		}
+	}
+}
+
+// Over HTTP/3 a token is what it is over TCP, and its end ends what it opened.
+func TestTokensOverHTTP3(t *testing.T) {
+	w, s, log := newWorld(t), newStage(), new(lines)
+	h := w.open(Options{Log: log.logger()}, Site{Host: "music.example.com", HTTP3: true, List: allow(t, "ben"), AppTokens: AppTokens{true, true}, Handler: tokenApp},
+		Site{Host: "live.example.com", HTTP3: true, List: allow(t, "ben"), AppTokens: AppTokens{Header: true}, Handler: s},
+		Site{Host: "none.example.com", HTTP3: true, List: allow(t, "ben"), Handler: tokenApp})
+	addr, _ := h.overQUIC()
+	good, live := w.issueToken("ben/app", "music.example.com", time.Hour), w.issueToken("ben/app", "live.example.com", time.Hour)
+	for sentence, c := range map[string]struct {
+		host, path, token, want string
+		as                      *device
+	}{
+		"by the header":          {host: "music", path: "/a", token: good.String(), want: "ben/app|/a|||[]"},
+		"by the path":            {host: "music", path: tokenPath + good.String() + "/a", want: "ben/app|/a|||[]"},
+		"of another site":        {host: "music", path: "/", token: live.String(), want: "bad-token"},
+		"that nobody made":       {host: "music", path: "/", token: apptoken.New().String(), want: "bad-token"},
+		"no token":               {host: "music", path: "/", want: "no-certificate"},
+		"where none is taken":    {host: "none", path: "/", token: good.String(), want: "no-certificate"},
+		"beside a certificate":   {host: "music", path: "/", token: good.String(), as: w.enrol("anna"), want: "not-on-list"},
+		"behind it a way out":    {host: "music", path: tokenPath + good.String() + "/%2e%2e/x", want: "ambiguous-path"},
+		"behind it the reserved": {host: "music", path: tokenPath + good.String() + "/.postern/renew", want: "no-certificate"},
+	} {
+		k := mustCall(t, addr, w.clientTLS(c.as, c.host+".example.com"))
+		var fields []string
+		if c.token != "" {
+			fields = []string{headerAppToken, c.token}
+		}
+		for n := range 2 { // a second request of the connection is judged like the first
+			resp, body := k.ask(http.MethodGet, "https://"+c.host+".example.com"+c.path, "", nil, fields...)
+			if resp == nil && n > 0 && !strings.HasPrefix(c.want, "ben") {
+				break // the refusal ended the connection
+			}
+			if resp == nil {
+				t.Fatalf("%s: %s", sentence, body)
+			}
+			if got := string(refusalIn(body)); got != c.want && body != c.want {
+				t.Errorf("%s: %s %q, want %q", sentence, resp.Status, body, c.want)
+			}
+			if resp.StatusCode == http.StatusOK && strings.HasPrefix(c.path, tokenPath) && resp.Header.Get("Referrer-Policy") != "no-referrer" {
+				t.Errorf("%s: links from there tell the token", sentence)
+			}
+		}
+	}
+	k := mustCall(t, addr, w.clientTLS(nil, "live.example.com"))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://live.example.com/hold", nil)
+	must(t, err)
+	r.Header.Set(headerAppToken, live.String())
+	resp, err := k.RoundTrip(r)
+	must(t, err)
+	<-s.held
+	w.append(ledger.TokenRevoked{Token: live.Hash()})
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("half an answer looks like a whole one")
+	}
+	select {
+	case <-k.conn.Context().Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the connection lives on")
+	}
+	if strings.Contains(log.String(), strings.TrimPrefix(good.String(), apptoken.Prefix)) {
+		t.Errorf("the log holds a token:\n%s", log)
+	}
 }

@@ -116,6 +116,7 @@ func (x *exchange) dress() {
 	x.tellHTTP3()
 	if x.secret {
 		x.Header().Set("Referrer-Policy", "no-referrer")
+		x.keepLead()
 	}
 	if x.way == nil || x.way.CORS == nil {
 		return

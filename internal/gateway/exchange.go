@@ -28,7 +28,8 @@ type exchange struct {
 	way     *way // nil until it is known
 	holds   []hold
 
-	secret bool // the path held a token
+	secret bool   // the path held a token
+	lead   string // what stood before the path, with a token in it that may be one
 
 	hastened bool // a part of the answer was to be sent at once
 
