@@ -43,6 +43,32 @@ func TestKeysThatOthersCanRead(t *testing.T) {
 	}))
 }
 
+// A data folder that others can write in is mended and the log says so: whoever
+// can put a file there has the house.
+func TestADataFolderThatOthersCanWriteIn(t *testing.T) {
+	t.Parallel()
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	loose := map[string][2]os.FileMode{
+		".": {0o777, 0o755}, "issuers": {0o770, 0o750}, "secrets": {0o777, 0o755},
+		"postern.db": {0o666, 0o600}, "root.key.age": {0o644, 0o600}, "root.pem": {0o666, 0o644}, "issuers/clients-1.pem": {0o664, 0o644},
+	}
+	for name, c := range loose {
+		must(t, os.Chmod(filepath.Join(h.data, name), c[0]))
+	}
+	h.mustOpen(t)
+	for name, c := range loose {
+		path := filepath.Join(h.data, name)
+		info, err := os.Stat(path)
+		must(t, err)
+		if got := info.Mode().Perm(); got != c[1] {
+			t.Errorf("%s: %04o, want %04o", name, got, c[1])
+		}
+		if said := h.output.String(); !strings.Contains(said, "path="+path+" ") || !strings.Contains(said, fmt.Sprintf("mode=%04o", c[0])) {
+			t.Errorf("%s: nothing is said of it:\n%s", name, said)
+		}
+	}
+}
+
 // What strangers write into names, paths and fields is one line of the log at
 // most, with nothing that steers a terminal, and no secret of anybody's.
 //

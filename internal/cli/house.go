@@ -48,6 +48,9 @@ func OpenHouse(ctx context.Context, lock *api.Lock, o HouseOptions) (*House, err
 }
 
 func (h *House) open(ctx context.Context, o HouseOptions) error {
+	if err := tighten(h.Dir, o.Log); err != nil {
+		return err
+	}
 	if err := h.openStore(ctx, o); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // when and why. None of them ever holds a key, a code, a token, a header field
 // or a body. Another one fails the test until somebody has thought of that.
 var fields = strings.Fields(`account added address addresses authorization bytes ceremony challenge claims code detail entry err
-	expires file from group headers host hosts id issuer issuer_key_id key left_out listen lists method most name next not_after order
+	expires file from group headers host hosts id issuer issuer_key_id key left_out listen lists method mode most name next not_after order
 	panic partner partner_serial partner_subject path pause process profile program protocol reason received reference removed renewal revoked
 	root route schema serial shard shown_serial site sites source stack state status took trust_domain uid until upstream via
 	warning why would_refuse`)
