@@ -313,11 +313,9 @@ func (c *client) fetch(o orderView) *x509.Certificate {
 
 // speaksTLS has loopback answer tls-alpn-01 at the port of the profile: a
 // listener of its own on an address of its own.
-func speaksTLS(t testing.TB, address string, port uint16, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) {
+func speaksTLS(t testing.TB, address string, port uint16, configure func(*tls.ClientHelloInfo) (*tls.Config, error)) {
 	t.Helper()
-	l := must(tls.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(address), port).String(), &tls.Config{
-		NextProtos: []string{alpnProtocol}, GetCertificate: certificate,
-	}))(t)
+	l := must(tls.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(address), port).String(), &tls.Config{GetConfigForClient: configure}))(t)
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {

@@ -84,15 +84,23 @@ func TestTLSALPN01(t *testing.T) {
 	w := newWorld(t)
 	c := w.account(t, "services/web")
 	host := "alpn.test.internal"
-	w.dns.set(func(s *dnsServer) { s.addresses[host] = []string{"127.0.0.9"} })
+	second := "second.test.internal" // too many failures of one are too many
+	w.dns.set(func(s *dnsServer) {
+		s.addresses[host], s.addresses[second] = []string{"127.0.0.9"}, []string{"127.0.0.9"}
+	})
 	var mu sync.Mutex
 	var show *tls.Certificate
 	var asked []string
-	serve := func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	var old func(*tls.Config)
+	serve := func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked = append(asked, h.ServerName)
-		return show, nil
+		c := &tls.Config{NextProtos: []string{alpnProtocol}, Certificates: []tls.Certificate{*show}}
+		if old != nil {
+			old(c)
+		}
+		return c, nil
 	}
 	speaksTLS(t, "127.0.0.9", w.web.port, serve)
 	for sentence, k := range map[string]struct {
@@ -101,7 +109,16 @@ func TestTLSALPN01(t *testing.T) {
 		names  []string
 		wrong  string // the problem; "" for none
 	}{
-		"a right certificate":                 {host, nil, []string{host}, ""},
+		"a right certificate":  {host, nil, []string{host}, ""},
+		"over TLS 1.1":         {second, nil, []string{second}, tlsProblem},
+		"without the protocol": {second, nil, []string{second}, tlsProblem},
+		"the extension of a draft": {second, func(c *x509.Certificate) {
+			c.ExtraExtensions[0].Id = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 30, 1}
+		}, []string{second}, incorrectResponse},
+		"the extension twice, one of a draft": {second, func(c *x509.Certificate) {
+			c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 30, 1}, Critical: true, Value: c.ExtraExtensions[0].Value})
+			c.ExtraExtensions[0].Value = append([]byte{4, 32}, make([]byte, 32)...)
+		}, []string{second}, incorrectResponse},
 		"a right one for an address":          {"127.0.0.9", nil, []string{"127.0.0.9"}, ""},
 		"another name":                        {host, nil, []string{"other.test.internal"}, incorrectResponse},
 		"another name beside it":              {host, nil, []string{host, "other.test.internal"}, incorrectResponse},
@@ -117,6 +134,10 @@ func TestTLSALPN01(t *testing.T) {
 			ch := c.authorization(o.Authorizations[0]).find(t, "tls-alpn-01")
 			mu.Lock()
 			show = alpnCertificate(t, c.keyAuthorization(ch.Token), k.change, k.names...)
+			old = map[string]func(*tls.Config){
+				"over TLS 1.1":         func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
+				"without the protocol": func(c *tls.Config) { c.NextProtos = nil },
+			}[sentence]
 			mu.Unlock()
 			got := decodeJSON[challengeView](t, c.post(ch.URL, struct{}{}).body)
 			switch {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -117,7 +119,7 @@ sites:
 `
 	h := reloadable(t, config)
 	ben, member := h.identity(t, "ben/laptop"), h.partner.sign(t, dnsDevice("api.acme.test"))
-	hosts := []string{"open", "ben", "anna", "all", "hidden", "old", "partner", "off"}
+	hosts := []string{"open", "ben", "anna", "all", "hidden", "old", "partner", "off", "tcp"}
 	// what Ben gets at each site by a full handshake is what he gets with any ticket
 	full := map[string]string{}
 	for _, at := range hosts {
@@ -193,6 +195,47 @@ sites:
 	change("reinstated", "all", "200", ben, func() { h.run(t, "reinstate", "ben") })
 	change("revoked", "all", "revoked", ben, func() { h.run(t, "revoke", "ben") })
 	change("stealthy and revoked", "hidden", "closed", ben, func() {})
+}
+
+// A client that is asked for another key share, which makes it begin anew, gets
+// with a ticket what it would get without, in both versions of TLS.
+//
+// Mbed TLS CVE-2026-34873.
+func TestTicketsAndRetries(t *testing.T) {
+	t.Parallel()
+	h := theHouse(t)
+	h.identity(t, "ben/laptop")
+	dir := filepath.Join(h.home, "identities", "ben-laptop")
+	s := func(host, want string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "openssl", append([]string{"s_client", "-connect", h.addr, "-servername", host + ".attack.test", "-ign_eof"}, args...)...)
+		cmd.Stdin = strings.NewReader("GET / HTTP/1.1\r\nHost: " + host + ".attack.test\r\nAccept: application/problem+json\r\nConnection: close\r\n\r\n")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("openssl at %s with %q: %v, want %q in\n%s", host, args, err, want, out)
+		}
+		return string(out)
+	}
+	retry := []string{"-groups", "X448:P-256"} // the first one is not spoken here
+	certificate := []string{"-cert", filepath.Join(dir, "cert.pem"), "-key", filepath.Join(dir, "key.pem"), "-cert_chain", filepath.Join(dir, "cert.pem")}
+	for version, own := range map[string]string{"-tls1_3": "ben", "-tls1_2": "old"} {
+		session := filepath.Join(t.TempDir(), "session")
+		s(own, "X-Postern-Identity: ben/laptop", append(certificate, version, "-sess_out", session)...)
+		for at, want := range map[string]string{own: "X-Postern-Identity: ben/laptop", "anna": "not-on-list", "open": "HTTP/1.1 200"} {
+			if version == "-tls1_2" && at != own {
+				continue // where it is not spoken
+			}
+			args := slices.Concat(certificate, retry, []string{version, "-sess_in", session})
+			if out := s(at, want, args...); strings.Contains(out, "Reused, ") != (at == own) {
+				t.Errorf("a session of %s at %s: %s", own, at, out)
+			}
+		}
+		// without the certificate, and without the version that the session is of
+		args := append(retry, "-sess_in", session)
+		if out := s("anna", "no-certificate", args...); strings.Contains(out, "Reused, ") {
+			t.Errorf("a session of %s was resumed at Anna's", own)
+		}
+	}
 }
 
 // A visit is somebody with the tickets of one earlier connection.
