@@ -314,3 +314,33 @@ func TestNoAlarmWithoutTheKey(t *testing.T) {
 		t.Error("the index knows it")
 	}
 }
+
+// A panic in a handshake ends that connection, gives its place back, and is
+// written down; the others go on.
+func TestAPanicInAHandshakeEndsOneConnection(t *testing.T) {
+	w := newWorld(t)
+	var log lines
+	h := w.open(Options{Log: log.logger(), Certificate: func(host string) (*tls.Certificate, error) {
+		if host == "bad.example.com" {
+			panic("no certificate was ever like this")
+		}
+		return w.certificate(host)
+	}}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")}, Site{Host: "bad.example.com", HTTP3: true, Handler: whoami, List: allow(t, "ben")})
+	addr, _ := h.overQUIC()
+	ben := w.enrol("ben")
+	for range 3 {
+		if _, err := h.dial(w.clientTLS(ben, "bad.example.com")); err == nil {
+			t.Error("the handshake ended well")
+		}
+		if _, err := call(t, addr, w.clientTLS(ben, "bad.example.com")); err == nil {
+			t.Error("the handshake over QUIC ended well")
+		}
+		if resp, body := h.get(ben, "pw.example.com", "/"); resp.StatusCode != http.StatusOK {
+			t.Errorf("another site: %s %s", resp.Status, body)
+		}
+	}
+	if n := strings.Count(log.String(), "handshake panicked"); n != 6 {
+		t.Errorf("%d panics in the log, want 6:\n%s", n, log.String())
+	}
+	eventually(t, "the places are given back", func() bool { h.crowd.mu.Lock(); defer h.crowd.mu.Unlock(); return h.crowd.open <= 3 })
+}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,7 +99,26 @@ func (g *Gateway) quicTLS(d *door) *tls.Config {
 	c := d.tls.Clone()
 	c.MinVersion, c.NextProtos = tls.VersionTLS13, []string{http3.NextProtoH3}
 	c.SessionTicketsDisabled, c.WrapSession, c.UnwrapSession = true, nil, nil
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (_ *tls.Certificate, err error) {
+		defer g.contain(&err)
+		return g.serverCertificate(hello)
+	}
+	if verify := c.VerifyConnection; verify != nil {
+		c.VerifyConnection = func(cs tls.ConnectionState) (err error) {
+			defer g.contain(&err)
+			return verify(cs)
+		}
+	}
 	return c
+}
+
+// contain makes a panic an error. A QUIC handshake has a goroutine of its own,
+// in which one would end the process.
+func (g *Gateway) contain(err *error) {
+	if p := recover(); p != nil {
+		g.log.Error("handshake panicked", "panic", p, "stack", string(debug.Stack()))
+		*err = errors.New("panic in the handshake")
+	}
 }
 
 // connIn returns the connection that a handshake is for.
@@ -272,7 +292,8 @@ func (l *listener) arrive(ctx context.Context, info *quic.ClientInfo) (context.C
 
 // doorForQUIC chooses the TLS configuration by the name in the ClientHello, from
 // the same table and by the same rules as over TCP.
-func (l *listener) doorForQUIC(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+func (l *listener) doorForQUIC(hello *tls.ClientHelloInfo) (_ *tls.Config, err error) {
+	defer l.g.contain(&err)
 	c := connOf(hello.Context())
 	if c == nil {
 		return l.nowhere, nil
