@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -164,6 +165,28 @@ func TestForgedIdentityElsewhere(t *testing.T) {
 			}
 		})
 	}
+	t.Run("plain, and elsewhere", func(t *testing.T) {
+		for _, target := range []string{"/a", "x:@evil.test/", "x:.evil.test/", "http:@evil.test/", "http://evil.test/", "//evil.test/", "/\\evil.test", "/a\r\nLocation: https://evil.test", "*", "http://ben.attack.test@evil.test/"} {
+			for _, host := range []string{"ben.attack.test", "ben.attack.test@evil.test", "evil.test", "ben.attack.test:80@evil.test", "ben.attack.test.evil.test", "ben.attack.test/../evil.test", "127.0.0.1"} {
+				raw, err := net.Dial("tcp", h.plain)
+				must(t, err)
+				raw.SetDeadline(time.Now().Add(time.Minute))
+				fmt.Fprintf(raw, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, host)
+				resp, err := http.ReadResponse(bufio.NewReader(raw), nil)
+				raw.Close()
+				if err != nil {
+					continue
+				}
+				_, port, err := net.SplitHostPort(h.addr)
+				must(t, err)
+				to := resp.Header.Get("Location")
+				own := strings.HasPrefix(to, "https://ben.attack.test:"+port+"/") || strings.HasPrefix(to, "https://127.0.0.1:"+port+"/")
+				if len(resp.Header["Location"]) > 1 || to != "" && !own || (target == "/a" && host == "ben.attack.test") != own && target == "/a" && host != "127.0.0.1" {
+					t.Errorf("%q for %q: %s to %q", target, host, resp.Status, to)
+				}
+			}
+		}
+	})
 	for _, r := range h.app.saw(mark) {
 		t.Errorf("the application saw\n%s", r.head)
 	}

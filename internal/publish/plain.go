@@ -30,16 +30,17 @@ func Redirecting(h http.Handler, home func(host string) string, paths ...string)
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
+		target := r.URL.RequestURI()
 		base := home(strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), "."))
 		switch {
-		case base == "":
+		case base == "", !strings.HasPrefix(target, "/"): // behind a host, "@evil.example/" would be another one
 			http.NotFound(w, r)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			// What was sent went in clear, and is not to be sent again unasked.
 			http.Error(w, "use https", http.StatusForbidden)
 		default:
 			w.Header().Set("Cache-Control", "no-store")
-			http.Redirect(w, r, base+r.URL.RequestURI(), http.StatusFound)
+			http.Redirect(w, r, base+target, http.StatusFound)
 		}
 	})
 }
