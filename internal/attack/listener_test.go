@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // token returns a new token of somebody for a site.
@@ -88,6 +90,30 @@ func TestForgedIdentityElsewhere(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+	t.Run("tokens take turns on a connection", func(t *testing.T) {
+		const host = "token.attack.test"
+		names := []string{"ben/app", "ben/tv", "ben/radio"}
+		tokens := map[string]string{}
+		for _, name := range names {
+			tokens[name] = h.token(t, name, host)
+		}
+		conn, err := h.dial(t, h.tls(nil, host))
+		must(t, err)
+		r := bufio.NewReader(conn)
+		f := h.framer(t, h.tls(nil, host))
+		for i := range 30 {
+			name := names[(i*i+i/2)%len(names)]
+			got := speak(conn, r, "GET / HTTP/1.1\r\nHost: "+host+"\r\nX-Postern-App-Token: "+tokens[name]+"\r\n\r\n")
+			forged("HTTP/1.1", name, got.body)
+			forged("HTTP/2", name, f.ask(t, host, "GET", "/", hpack.HeaderField{Name: "x-postern-app-token", Value: tokens[name]}))
+		}
+		if got := speak(conn, r, "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.String() != "no-certificate" {
+			t.Errorf("without a token, after others with one: %s", got)
+		}
+		if got := f.ask(t, host, "GET", "/"); got != "" {
+			t.Errorf("without a token over HTTP/2, after others with one: %s", got)
 		}
 	})
 	t.Run("forward auth", func(t *testing.T) {
