@@ -216,3 +216,153 @@ func TestDowngradeFromHTTP3(t *testing.T) {
 		t.Errorf("after all that: %q", got)
 	}
 }
+
+// What floods a door over HTTP/2 does not flood it over HTTP/3: it costs the
+// server little, fills no memory, and keeps nobody else out.
+//
+// Rapid Reset CVE-2023-44487, MadeYouReset CVE-2025-8671 and HPACK bombs in
+// their forms of QUIC and QPACK.
+func TestFloodsOverHTTP3(t *testing.T) {
+	t.Parallel()
+	h := ownHouse(t, "")
+	h.app = theHouse(t).app
+	const host = "quic.attack.test"
+	h.write(t, h.fill("%LISTEN%\nsites:\n  quic.attack.test: {proxy: \"%APP%\", allow: [ben], http3: experimental}\n"))
+	h.mustOpen(t)
+	ben := h.identity(t, "ben/laptop")
+	n := either(3_000, 300_000)
+	request := frame(headersFrame, block([]pair{{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", "/"}}))
+	endless := func(s interface {
+		io.Writer
+		SetWriteDeadline(time.Time) error
+	}, chunk []byte) error {
+		s.SetWriteDeadline(time.Now().Add(either(500*time.Millisecond, 20*time.Second)))
+		for range n {
+			if _, err := s.Write(chunk); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for sentence, flood := range map[string]func(*quic.Conn) error{
+		"requests that are taken back at once": func(c *quic.Conn) error {
+			for range n {
+				s, err := openSoon(c)
+				if err != nil {
+					return err
+				}
+				s.Write(request)
+				s.CancelWrite(0x10c)
+				s.CancelRead(0x10c)
+			}
+			return nil
+		},
+		"answers that nobody takes": func(c *quic.Conn) error {
+			for range n {
+				s, err := openSoon(c)
+				if err != nil {
+					return err
+				}
+				s.Write(request)
+				s.Close()
+				s.CancelRead(0x10c)
+			}
+			return nil
+		},
+		"headers that never end": func(c *quic.Conn) error {
+			for range 100 {
+				s, err := openSoon(c)
+				if err != nil {
+					return err
+				}
+				s.Write(request[:len(request)-1])
+			}
+			return nil
+		},
+		"a header of a gigabyte, it says": func(c *quic.Conn) error {
+			s, err := openSoon(c)
+			if err != nil {
+				return err
+			}
+			s.Write(quicvarint.Append([]byte{headersFrame}, 1<<30))
+			return endless(s, make([]byte, 16<<10))
+		},
+		"a value of a gigabyte, it says": func(c *quic.Conn) error {
+			s, err := openSoon(c)
+			if err != nil {
+				return err
+			}
+			field := append([]byte{0, 0, 0x21, 'x', 0x7f}, 0x81, 0x80, 0x80, 0x80, 0x04)
+			_, err = s.Write(frame(headersFrame, field))
+			return err
+		},
+		"frames of no known type": func(c *quic.Conn) error {
+			s, err := openSoon(c)
+			if err != nil {
+				return err
+			}
+			return endless(s, frame(0x21, make([]byte, 1000)))
+		},
+		"data before any header": func(c *quic.Conn) error {
+			s, err := openSoon(c)
+			if err != nil {
+				return err
+			}
+			return endless(s, frame(dataFrame, make([]byte, 1000)))
+		},
+		"streams of no known type": func(c *quic.Conn) error {
+			for range 100 {
+				s, err := c.OpenUniStream()
+				if err != nil {
+					return err
+				}
+				s.Write([]byte{0x21, 0, 0, 0})
+			}
+			return nil
+		},
+		"a table that was never offered": func(c *quic.Conn) error {
+			s, err := c.OpenUniStream()
+			if err != nil {
+				return err
+			}
+			s.Write([]byte{2, 0x3f, 0xe1, 0x1f}) // QPACK's encoder: a table of 4,096 bytes
+			return endless(s, append([]byte{0x41, 'a', 0x7f, 0xe1, 0x00}, make([]byte, 224)...))
+		},
+		"a second control stream, settings again": func(c *quic.Conn) error {
+			s, err := c.OpenUniStream()
+			if err != nil {
+				return err
+			}
+			s.Write([]byte{0})
+			return endless(s, frame(4, []byte{6, 0x40, 0x40}))
+		},
+	} {
+		cpu, _ := h.usage(t)
+		p := h.overQUIC(t, h.tls(ben, host))
+		began := time.Now()
+		err := flood(p.conn)
+		if got := h.get(t, ben, host, "/"); got.String() != "200" {
+			t.Errorf("%s: meanwhile Ben gets %s over TCP", sentence, got)
+		}
+		other := h.overQUIC(t, h.tls(ben, host))
+		if got := other.ask(t, host, "GET", "/", nil, ""); !strings.HasPrefix(got, "GET / ") {
+			t.Errorf("%s: meanwhile Ben gets %q over QUIC", sentence, got)
+		}
+		p.conn.CloseWithError(0, "")
+		after, resident := h.usage(t)
+		t.Logf("%s: %v of CPU in %v, %d MiB, %v", sentence, after-cpu, time.Since(began), resident>>20, err)
+		if took := after - cpu; took > time.Duration(n)*time.Millisecond+2*time.Second {
+			t.Errorf("%s cost %v", sentence, took)
+		}
+		if resident > 300<<20 {
+			t.Errorf("%s: the server holds %d MiB", sentence, resident>>20)
+		}
+	}
+}
+
+// openSoon opens a stream as soon as the server lets another one be.
+func openSoon(c *quic.Conn) (*quic.Stream, error) {
+	ctx, cancel := context.WithTimeout(c.Context(), 500*time.Millisecond)
+	defer cancel()
+	return c.OpenStreamSync(ctx)
+}
