@@ -145,3 +145,23 @@ func (g *Gateway) dismiss() {
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
 }
+
+// admitStranger counts a request of somebody who is nobody known and was let in
+// all the same, and reports whether there is room. Each request in hand takes
+// memory for as long as its client likes, and strangers answer to nobody.
+func (x *exchange) admitStranger() bool {
+	if x.g.strangers.Add(1) > int64(x.g.limits.Strangers) {
+		x.g.strangers.Add(-1)
+		return false
+	}
+	x.stranger = true
+	return true
+}
+
+// dismissStranger ends what admitStranger began.
+func (x *exchange) dismissStranger() {
+	if x.stranger {
+		x.stranger = false
+		x.g.strangers.Add(-1)
+	}
+}

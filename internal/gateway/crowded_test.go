@@ -7,6 +7,7 @@ import (
 	"encoding/gob"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/postern-project/postern/internal/ledger"
+	"github.com/postern-project/postern/internal/refusal"
 )
 
 // A guest is a client with a live connection, and when that ended.
@@ -285,5 +287,49 @@ func BenchmarkCutAmong10000(b *testing.B) {
 func report(b *testing.B, took []time.Duration, what string) {
 	for unit, q := range map[string]float64{"p50": 0.5, "p99": 0.99, "max": 1} {
 		b.ReportMetric(float64(quantile(took, q).Microseconds())/1000, what+"-"+unit+"-ms")
+	}
+}
+
+// Strangers who are let in have only so many requests in hand, of all sites and
+// connections; whoever is known, or a partner's, is not counted among them.
+func TestStrangersInHandAreBounded(t *testing.T) {
+	w, s := newWorld(t), newStage()
+	h := w.open(Options{Limits: Limits{Strangers: 3}}, Site{Host: "a.example.com", Handler: s, List: allow(t, "strangers", "ben")}, Site{Host: "b.example.com", Handler: s, List: allow(t, "strangers")})
+	var held []net.Conn
+	hold := func(d *device, host string) net.Conn {
+		t.Helper()
+		conn := h.mustDial(w.clientTLS(d, host))
+		fmt.Fprintf(conn, "GET /hold HTTP/1.1\r\nHost: %s\r\n\r\n", host)
+		readPast(t, conn, "\r\n\r\n")
+		<-s.held
+		return conn
+	}
+	for _, host := range []string{"a.example.com", "b.example.com", "a.example.com"} {
+		held = append(held, hold(nil, host))
+	}
+	for _, h2 := range []bool{false, true} {
+		c := w.clientTLS(nil, "b.example.com")
+		if h2 {
+			c.NextProtos = []string{"h2"}
+		}
+		resp, body := fetch(t, client(t, h.addr, c), "https://b.example.com/")
+		if resp.StatusCode != http.StatusTooManyRequests || codeOf(body) != refusal.RateLimited || resp.Header.Get("Retry-After") != "1" {
+			t.Errorf("one too many, h2 %v: %s %s", h2, resp.Status, body)
+		}
+	}
+	ben := w.enrol("ben")
+	for range 5 {
+		hold(ben, "a.example.com")
+	}
+	held[1].Close()
+	<-s.ended
+	eventually(t, "there is room again", func() bool {
+		resp, _ := h.get(nil, "b.example.com", "/")
+		return resp.StatusCode == http.StatusOK
+	})
+	for range 10 { // what is over is not counted
+		if resp, body := h.get(nil, "a.example.com", "/"); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s %s", resp.Status, body)
+		}
 	}
 }

@@ -28,6 +28,8 @@ type exchange struct {
 	way     *way // nil until it is known
 	holds   []hold
 
+	stranger bool // one of those that are counted
+
 	secret bool   // the path held a token
 	lead   string // what stood before the path, with a token in it that may be one
 
@@ -98,6 +100,7 @@ func (x *exchange) end() {
 	p := recover()
 	x.conn.lay(&x.errand)
 	x.release()
+	x.dismissStranger()
 	x.calm()
 	if p != nil && p != http.ErrAbortHandler {
 		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))

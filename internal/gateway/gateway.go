@@ -26,6 +26,9 @@ type Gateway struct {
 	index   *index
 	crowd   *crowd
 	hush    *hush
+
+	strangers atomic.Int64 // requests in hand that admitStranger has let in
+
 	again   again
 	unwatch func()
 	frames  sync.Pool // of room for files on their way into HTTP/2 frames

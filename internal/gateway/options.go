@@ -175,6 +175,9 @@ type Limits struct {
 	Handshakes int
 	// Streams is the number of concurrent HTTP/2 requests of one client: 128.
 	Streams int
+	// Strangers is the number of requests in hand, of all sites, of those who
+	// are let in and are nobody known: 2048.
+	Strangers int
 }
 
 func (l Limits) orDefaults() Limits {
@@ -193,6 +196,7 @@ func (l Limits) orDefaults() Limits {
 		Connections:  l.Connections,
 		Handshakes:   cmp.Or(l.Handshakes, max(1, min(1024, l.Connections/4))),
 		Streams:      cmp.Or(l.Streams, 128),
+		Strangers:    cmp.Or(l.Strangers, 2048),
 	}
 }
 

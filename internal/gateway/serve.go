@@ -91,10 +91,15 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		}
 		x.wouldRefuse(r, refusal.CrossSite, fault)
 	}
-	if !v.client.IsZero() {
+	switch {
+	case !v.client.IsZero():
 		g.crowd.know(x.conn)
 		g.remember(x.conn)
 		x.greet()
+	case v.client.Partner.Name.IsZero() && !x.admitStranger():
+		x.Header().Set("Retry-After", "1")
+		x.refuse(r, refusal.RateLimited, "as many requests of strangers are in hand as may be")
+		return
 	}
 	if len(x.way.limiters) > 0 {
 		if code, detail := x.limit(); x.way.spares(code) {

@@ -148,7 +148,7 @@ var catalogue = []Info{
 		Code: RateLimited, Status: http.StatusTooManyRequests, Title: "Too many requests",
 		Sentence:       "More was asked for in a short time than one visitor may have.",
 		VisitorRemedy:  "Wait a little and try again.",
-		OperatorRemedy: "The log line says which limit was met, and by whom. It stands under 'limits:' in postern.yaml.",
+		OperatorRemedy: "The log line says which limit was met, and by whom. It stands under 'limits:' in postern.yaml, or is the one on all strangers together.",
 	},
 	{
 		Code: OriginNotAllowed, Status: http.StatusForbidden, Title: "Not from that page",
