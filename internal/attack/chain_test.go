@@ -38,26 +38,34 @@ sites:
     trust: {acme: {ca: "%HOME%/acme.pem", members: [{dns: api.acme.test}]}}
 `))
 	h.mustOpen(t)
-	const visits, bound = 6, 5 * time.Millisecond
+	// cost is what the server needs to turn somebody away, the least of some
+	// tries: what else it does meanwhile counts as well.
+	cost := func(shown *tls.Certificate, host string, visits int, enough time.Duration) time.Duration {
+		least := time.Hour
+		for try := 0; least > enough && try < 4; try++ {
+			before, _ := h.usage(t)
+			for range visits {
+				conn, err := h.dial(t, h.tls(shown, host))
+				if err == nil {
+					if got := speak(conn, bufio.NewReader(conn), "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.err == nil && got.status < 400 {
+						t.Fatalf("let in at %s: %s", host, got)
+					}
+				}
+				conn.Close()
+			}
+			after, _ := h.usage(t)
+			least = min(least, (after-before)/time.Duration(visits))
+		}
+		return least
+	}
+	stranger, err := newAuthority("nobody's", nil)
+	must(t, err)
+	// five milliseconds, or as much more as this machine is slower than ours
+	bound := max(5*time.Millisecond, 5*cost(stranger.sign(t, device("ben/laptop")), "ben.attack.test", 30, 0))
 	for sentence, shown := range hostileChains(t, h.stolenIssuer(t).cert) {
 		for _, host := range []string{"ben.attack.test", "hidden.attack.test", "partner.attack.test"} {
-			each := time.Hour
-			for attempt := 0; each > bound && attempt < 4; attempt++ { // what else the server does meanwhile counts as well
-				before, _ := h.usage(t)
-				for range visits {
-					conn, err := h.dial(t, h.tls(shown, host))
-					if err == nil {
-						if got := speak(conn, bufio.NewReader(conn), "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.err == nil && got.status < 400 {
-							t.Fatalf("%s is let in at %s: %s", sentence, host, got)
-						}
-					}
-					conn.Close()
-				}
-				after, _ := h.usage(t)
-				each = (after - before) / visits
-			}
-			if each > bound {
-				t.Errorf("%s costs %v at %s", sentence, each, host)
+			if each := cost(shown, host, 6, bound); each > bound {
+				t.Errorf("%s costs %v at %s, more than %v", sentence, each, host, bound)
 			}
 		}
 	}
