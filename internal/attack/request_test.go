@@ -76,13 +76,34 @@ func TestForgedIdentity(t *testing.T) {
 	}
 	t.Run("HTTP2", func(t *testing.T) {
 		f := h.framer(t, h.tls(ben, "ben.attack.test"))
+		passed, withTrailers := 0, 0
 		for _, name := range identityFields {
 			for _, s := range spellings(strings.ToLower(name)) {
 				got := f.ask(t, "ben.attack.test", "GET", "/", hpack.HeaderField{Name: strings.ToLower(s), Value: mark}, hpack.HeaderField{Name: strings.ToLower(s), Value: "again " + mark})
+				passed += min(len(got), 1)
 				if strings.Contains(got, mark) || got != "" && !strings.Contains(got, "X-Postern-Identity: ben/laptop") {
 					t.Errorf("%s over HTTP/2:\n%s", s, got)
 				}
 			}
+			for _, announced := range []hpack.HeaderField{{Name: "trailer", Value: name}, {Name: "x-harmless", Value: "a"}} {
+				f.trailers = []hpack.HeaderField{{Name: strings.ToLower(name), Value: mark}, {Name: strings.ToLower(strings.ReplaceAll(name, "-", "_")), Value: mark}}
+				got := f.ask(t, "ben.attack.test", "POST", "/", announced)
+				withTrailers += min(len(got), 1)
+				if strings.Contains(got, mark) || got != "" && !strings.Contains(got, "X-Postern-Identity: ben/laptop") {
+					t.Errorf("a trailer %s over HTTP/2:\n%s", name, got)
+				}
+				f.trailers = nil
+			}
+			for _, pseudo := range []string{":path", ":authority", ":x-postern-identity"} {
+				f.trailers = []hpack.HeaderField{{Name: pseudo, Value: mark}}
+				if got := f.ask(t, "ben.attack.test", "POST", "/"); strings.Contains(got, mark) {
+					t.Errorf("a trailer %s over HTTP/2:\n%s", pseudo, got)
+				}
+				f.trailers = nil
+			}
+		}
+		if passed < 100 || withTrailers == 0 {
+			t.Errorf("%d requests were passed on, %d with trailers: nothing of this was tried", passed, withTrailers)
 		}
 	})
 }
@@ -261,6 +282,8 @@ type framer struct {
 	buf    *strings.Builder
 	stream uint32
 	dead   bool
+	// trailers, and a body before them, follow each request.
+	trailers []hpack.HeaderField
 }
 
 func (h *house) framer(t testing.TB, c *tls.Config) *framer {
@@ -296,7 +319,15 @@ func (f *framer) ask(t testing.TB, authority, method, path string, extra ...hpac
 	for _, h := range append([]hpack.HeaderField{{Name: ":method", Value: method}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: authority}, {Name: ":path", Value: path}}, extra...) {
 		f.enc.WriteField(h)
 	}
-	must(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: f.stream, BlockFragment: []byte(f.buf.String()), EndStream: true, EndHeaders: true}))
+	must(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: f.stream, BlockFragment: []byte(f.buf.String()), EndStream: f.trailers == nil, EndHeaders: true}))
+	if f.trailers != nil {
+		f.WriteData(f.stream, false, []byte("body"))
+		f.buf.Reset()
+		for _, h := range f.trailers {
+			f.enc.WriteField(h)
+		}
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: f.stream, BlockFragment: []byte(f.buf.String()), EndStream: true, EndHeaders: true})
+	}
 	status, body := "", ""
 	for {
 		frame, err := f.ReadFrame()
