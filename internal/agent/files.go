@@ -145,6 +145,11 @@ func (f *Files) read() (c *tls.Certificate, sum [sha256.Size]byte, err error) {
 	if err != nil {
 		return nil, sum, fmt.Errorf("%s with %s: %w", f.cert, f.key, err)
 	}
+	for i, der := range pair.Certificate[1:] {
+		if _, err := x509.ParseCertificate(der); err != nil {
+			return nil, sum, fmt.Errorf("%s: certificate %d in it is none: %w", f.cert, i+2, err)
+		}
+	}
 	if err := f.fits(pair.Leaf); err != nil {
 		return nil, sum, fmt.Errorf("%s: %w", f.cert, err)
 	}

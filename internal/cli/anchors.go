@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,12 @@ func readRoot(dir string) (*x509.Certificate, error) {
 // readRootFile reads the roots of a data folder that are trusted, newest first.
 func readRootFile(dir string) ([]*x509.Certificate, error) {
 	path := filepath.Join(dir, authority.RootFile)
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, chain.MaxPEM+1))
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"strings"
@@ -61,6 +62,13 @@ func (c Config) CheckCertificates() error {
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("certificate: %s with %s: %s", s.Certificate.Cert, s.Certificate.Key, strings.TrimPrefix(err.Error(), "tls: ")),
 				"the first certificate in cert, in PEM, has to be of the key in key")
 			continue
+		}
+		for i, der := range pair.Certificate[1:] {
+			if _, err := x509.ParseCertificate(der); err != nil {
+				all.add(c.File, c.lines, s.at, fmt.Sprintf("certificate: certificate %d of %s is none: %s", i+2, s.Certificate.Cert, strings.TrimPrefix(err.Error(), "x509: ")),
+					"cert holds the site's certificate and those between it and the root, and nothing that is broken")
+				break
+			}
 		}
 		if err := pair.Leaf.VerifyHostname(s.Host); err != nil {
 			all.add(c.File, c.lines, s.at, fmt.Sprintf("certificate: %s is not for %s", s.Certificate.Cert, s.Host), strings.TrimPrefix(err.Error(), "x509: "))
