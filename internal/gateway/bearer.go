@@ -48,6 +48,9 @@ func target(r *http.Request) string {
 // connection; a token beside one says nothing.
 func (x *exchange) carry(r *http.Request) (refusal.Code, string) {
 	given := r.Header[headerAppToken]
+	if from := r.Header["Referer"]; len(from) > 0 && strings.Contains(strings.Join(from, " "), tokenPath) {
+		delete(r.Header, "Referer") // in which the page before tells its address
+	}
 	accepts := x.door.site.AppTokens
 	rest, inPath := strings.CutPrefix(r.URL.Path, tokenPath)
 	if !inPath && (len(given) == 0 || !accepts.Header) { // stripRequest drops a field that nobody asked for
@@ -63,7 +66,6 @@ func (x *exchange) carry(r *http.Request) (refusal.Code, string) {
 		}
 		r.URL.Path = "/" + path
 		x.path, x.errand.path = redacted(r.URL.Path), r.URL.Path
-		delete(r.Header, "Referer") // in which the page before tells its address
 		given = append([]string{text}, given...)
 		x.secret = true
 	}

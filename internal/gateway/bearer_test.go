@@ -55,6 +55,8 @@ func TestAppTokens(t *testing.T) {
 		"by the path":                            {host: "music", path: tokenPath + good.String() + "/a/b?c=d", want: in("/a/b?c=d")},
 		"by the path alone":                      {host: "music", path: tokenPath + good.String(), want: in("/")},
 		"the page before is not told":            {host: "music", path: tokenPath + good.String() + "/a", fields: "Referer: https://music.example.com" + tokenPath + good.String() + "/\r\n", want: in("/a")},
+		"by the header, from such a page":        {host: "music", path: "/", fields: "Referer: https://music.example.com" + tokenPath + good.String() + "/\r\n" + head(good.String()), want: in("/")},
+		"another page before":                    {host: "music", path: "/", fields: "Referer: https://music.example.com/x\r\n" + head(good.String()), want: "ben/app|/|https://music.example.com/x||[]"},
 		"in other letters of the field":          {host: "music", path: "/", fields: "x-POSTERN-app-token: " + good.String() + "\r\n", want: in("/")},
 		"named in Connection":                    {host: "music", path: "/", fields: "Connection: X-Postern-App-Token\r\n" + head(good.String()), want: in("/")},
 		"in the query":                           {host: "music", path: "/?token=" + good.String(), want: "no-certificate"},
