@@ -34,7 +34,7 @@ func Parse(s string) (Token, error) {
 		return Token{}, errToken
 	}
 	for i := range len(rest) {
-		if c := rest[i]; !('a' <= c && c <= 'z' || '2' <= c && c <= '7') {
+		if !isDigit(rest[i]) {
 			return Token{}, errToken
 		}
 	}
@@ -47,3 +47,24 @@ func (t Token) String() string { return t.text }
 // Hash is what is kept of the token. Its SHA-256 needs no salt: nobody guesses
 // 130 bits.
 func (t Token) Hash() [sha256.Size]byte { return sha256.Sum256([]byte("postern app token\n" + t.text)) }
+
+// Veil returns s without what looks like a token or a good part of one, as a
+// log may show it.
+func Veil(s string) string {
+	for at := 0; ; {
+		i := strings.Index(s[at:], Prefix)
+		if i < 0 {
+			return s
+		}
+		at += i + len(Prefix)
+		end := at
+		for end < min(len(s), at+digits) && isDigit(s[end]) {
+			end++
+		}
+		if end-at >= digits/2 {
+			s = s[:at] + "…" + s[end:]
+		}
+	}
+}
+
+func isDigit(c byte) bool { return 'a' <= c && c <= 'z' || '2' <= c && c <= '7' }

@@ -34,3 +34,22 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestVeil(t *testing.T) {
+	token := New().String()
+	for in, want := range map[string]string{
+		"":                                "",
+		"/a/b":                            "/a/b",
+		token:                             "postern_…",
+		"/x/" + token + "/y?" + token:     "/x/postern_…/y?postern_…",
+		token + token:                     "postern_…postern_…",
+		token[:len(Prefix)+20] + "/":      "postern_…/",
+		"/postern_handbook":               "/postern_handbook",
+		"postern_":                        "postern_",
+		"/POSTERN_" + token[len(Prefix):]: "/POSTERN_" + token[len(Prefix):],
+	} {
+		if got := Veil(in); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/postern-project/postern/internal/apptoken"
 	"github.com/postern-project/postern/internal/refusal"
 )
 
@@ -210,8 +211,9 @@ func (d *door) hostWithPort(hostport string) string {
 	return d.host
 }
 
-// clip bounds what a stranger can write into our records.
-func clip(s string) string { return clipTo(s, 256) }
+// clip bounds what a stranger can write into our records, and keeps tokens out
+// of them, wherever somebody put one.
+func clip(s string) string { return clipTo(apptoken.Veil(s), 256) }
 
 // clipTo shortens s so that no more than most bytes are left after a log has
 // escaped it.
