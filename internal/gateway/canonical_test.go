@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -248,12 +250,12 @@ func FuzzCanonicalPath(f *testing.F) {
 	})
 }
 
-// What we match is what a real nginx, which decodes and cleans by its own
-// rules, takes the forwarded path for.
-func TestNginxReadsThePathThatWasMatched(t *testing.T) {
-	client := nginxPaths(t)
+// What we match is what real servers, which decode and clean by rules of their
+// own, take the forwarded path for.
+func TestOthersReadThePathThatWasMatched(t *testing.T) {
+	t.Parallel()
+	var accepted [][2]string // as it is forwarded, and as it was matched
 	pieces := []string{"", "a", "%61", "..", ".", "%2e", ".%2e", "%2f", "%5c", "\\", ";", "%3b", "%00", "%25", "%2561", "%252f", "%20", "%3F", "%23", "%C3%BC", "%ff", "...", "b.html", "+", "~", "%7e"}
-	accepted := 0
 	for _, first := range pieces {
 		for _, second := range pieces {
 			for _, raw := range []string{"/" + first + second, "/" + first + "/" + second, "/x/" + first + "/" + second + "/"} {
@@ -265,23 +267,96 @@ func TestNginxReadsThePathThatWasMatched(t *testing.T) {
 				if code != "" {
 					continue
 				}
-				accepted++
 				u.Path, u.RawPath = p, ""
-				res, err := client.Get("http://nginx" + u.EscapedPath())
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, _ := io.ReadAll(res.Body)
-				res.Body.Close()
-				if string(body) != p {
-					t.Errorf("%q is matched as %q, and nginx reads %q", raw, p, body)
-				}
+				accepted = append(accepted, [2]string{u.EscapedPath(), p})
 			}
 		}
 	}
-	if accepted < 100 {
-		t.Fatalf("only %d paths were accepted: the test shows nothing", accepted)
+	if len(accepted) < 100 {
+		t.Fatalf("only %d paths were accepted: the test shows nothing", len(accepted))
 	}
+	for name, start := range map[string]func(*testing.T) *http.Client{
+		"nginx": nginxPaths, "Caddy": caddyPaths,
+		"Node": toldPort("node", "-e", `const s=require("http").createServer((q,r)=>r.end(decodeURIComponent(new URL(q.url,"http://x").pathname)));s.listen(0,"127.0.0.1",()=>console.log(s.address().port))`),
+		"Python's WSGI": toldPort("python3", "-u", "-c", `
+from wsgiref.simple_server import make_server, WSGIRequestHandler
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *a): pass
+def app(env, start):
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [env["PATH_INFO"].encode("latin-1")]
+s = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+print(s.server_port)
+s.serve_forever()`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := start(t)
+			for _, c := range accepted {
+				res, err := client.Get("http://server" + c[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil || string(body) != c[1] {
+					t.Errorf("%q is matched as %q, and it reads %q, %v", c[0], c[1], body, err)
+				}
+			}
+		})
+	}
+}
+
+// toldPort starts a program that prints the port it serves on, and returns a
+// client that reaches it by any name.
+func toldPort(program string, args ...string) func(*testing.T) *http.Client {
+	return func(t *testing.T) *http.Client {
+		t.Helper()
+		cmd := exec.Command(program, args...)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		if err := cmd.Start(); err != nil {
+			t.Fatalf("%s is needed: %v", program, err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		port, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatalf("%s does not say where it serves: %v", program, err)
+		}
+		return reaching("tcp", "127.0.0.1:"+strings.TrimSpace(port))
+	}
+}
+
+func reaching(network, addr string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}}}
+}
+
+// caddyPaths runs a Caddy that answers with the path it reads.
+func caddyPaths(t *testing.T) *http.Client {
+	t.Helper()
+	dir := t.TempDir()
+	sock, conf := filepath.Join(dir, "c.sock"), filepath.Join(dir, "Caddyfile")
+	must(t, os.WriteFile(conf, []byte("{\n admin off\n auto_https off\n}\nhttp:// {\n bind unix/"+sock+"\n respond \"{http.request.uri.path}\"\n}\n"), 0o600))
+	cmd := exec.Command("caddy", "run", "--adapter", "caddyfile", "--config", conf)
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("caddy is needed: %v (apt-get install caddy)", err)
+	}
+	ended := sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(ended)
+	for range 500 {
+		if c, err := net.Dial("unix", sock); err == nil {
+			c.Close()
+			return reaching("unix", sock)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ended()
+	t.Fatalf("caddy did not start: %s", said.String())
+	return nil
 }
 
 // nginxPaths starts an nginx that answers with the path as it reads it.
@@ -307,7 +382,7 @@ func nginxPaths(t *testing.T) *http.Client {
 	for range 200 {
 		if c, err := net.Dial("unix", sock); err == nil {
 			c.Close()
-			return &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", sock) }}}
+			return reaching("unix", sock)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
