@@ -69,6 +69,32 @@ func TestADataFolderThatOthersCanWriteIn(t *testing.T) {
 	}
 }
 
+// A folder that is not the server's own is used, and the log says that others can
+// write in it: so are the volumes of many containers.
+func TestADataFolderOfAnother(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can have two users")
+	}
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	const nobody = 65534
+	must(t, filepath.WalkDir(h.home, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || path == h.data {
+			return err
+		}
+		return os.Lchown(path, nobody, nobody)
+	}))
+	must(t, os.Chmod(h.data, 0o777))
+	for dir := filepath.Dir(h.home); dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755))
+	}
+	h.dropTo = &syscall.Credential{Uid: nobody, Gid: nobody}
+	h.mustOpen(t)
+	if said := h.output.String(); !strings.Contains(said, "not ours to mend") {
+		t.Errorf("nothing is said of it:\n%s", said)
+	}
+}
+
 // What strangers write into names, paths and fields is one line of the log at
 // most, with nothing that steers a terminal, and no secret of anybody's.
 //

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -60,11 +61,16 @@ func tightenOne(path string, log *slog.Logger) error {
 	if was&never == 0 {
 		return nil
 	}
-	if err := os.Chmod(path, was&^never); err != nil {
+	said := "permissions taken from others: look whether anything was changed"
+	switch err := os.Chmod(path, was&^never); {
+	case err != nil && info.IsDir() && errors.Is(err, fs.ErrPermission):
+		// A volume's folder is often somebody else's, in a container that has nobody else.
+		said = "others can write in a folder that is not ours to mend"
+	case err != nil:
 		return fmt.Errorf("others can reach %s, and it cannot be mended from here: %w", path, err)
 	}
 	if log != nil {
-		log.Warn("permissions taken from others: look whether anything was changed", "path", path, "mode", fmt.Sprintf("%04o", was))
+		log.Warn(said, "path", path, "mode", fmt.Sprintf("%04o", was))
 	}
 	return nil
 }
