@@ -294,7 +294,8 @@ func report(b *testing.B, took []time.Duration, what string) {
 // connections; whoever is known, or a partner's, is not counted among them.
 func TestStrangersInHandAreBounded(t *testing.T) {
 	w, s := newWorld(t), newStage()
-	h := w.open(Options{Limits: Limits{Strangers: 3}}, Site{Host: "a.example.com", Handler: s, List: allow(t, "strangers", "ben")}, Site{Host: "b.example.com", Handler: s, List: allow(t, "strangers")})
+	h := w.open(Options{Limits: Limits{Strangers: 3}}, Site{Host: "a.example.com", Handler: s, List: allow(t, "strangers", "ben")}, Site{Host: "b.example.com", Handler: s, List: allow(t, "strangers")},
+		Site{Host: "audit.example.com", Handler: s, List: allow(t, "ben"), Policy: Policy{Audit: true}})
 	var held []net.Conn
 	hold := func(d *device, host string) net.Conn {
 		t.Helper()
@@ -316,6 +317,9 @@ func TestStrangersInHandAreBounded(t *testing.T) {
 		if resp.StatusCode != http.StatusTooManyRequests || codeOf(body) != refusal.RateLimited || resp.Header.Get("Retry-After") != "1" {
 			t.Errorf("one too many, h2 %v: %s %s", h2, resp.Status, body)
 		}
+	}
+	if resp, body := h.get(nil, "audit.example.com", "/"); resp.StatusCode != http.StatusOK {
+		t.Errorf("audit mode: %s %s", resp.Status, body)
 	}
 	ben := w.enrol("ben")
 	for range 5 {

@@ -97,7 +97,7 @@ func (g *Gateway) route(x *exchange, r *http.Request) {
 		g.crowd.know(x.conn)
 		g.remember(x.conn)
 		x.greet()
-	case v.client.Partner.Name.IsZero() && !x.admitStranger():
+	case v.client.Partner.Name.IsZero() && !x.admitStranger() && !x.way.Audit:
 		x.Header().Set("Retry-After", "1")
 		x.refuse(r, refusal.RateLimited, "as many requests of strangers are in hand as may be")
 		return
