@@ -24,19 +24,16 @@ type betterCase struct {
 	Expected     string   `json:"expected"`
 }
 
-// Every chain that Netflix BetterTLS says is to be refused is refused, by the
-// verifier and by explain, and every one of its constraints that it says is good
-// is taken. Of the good ones of its path building some are refused, and counted:
-// those with more certificates than are read, and those where the way up that is
-// followed is not the one that ends well. To try all of them would let a stranger
-// have a hundred signatures checked. 'make judges' runs it.
+// Of the chains of Netflix BetterTLS every one that is to be refused is refused,
+// and every good one is taken, but for those with more certificates than are
+// read. Explain says of each what the verifier says. 'make judges' runs it.
 func TestBetterTLS(t *testing.T) {
 	root, suites := betterSuites(t)
 	now := time.Now()
 	for name, cases := range suites {
 		anchors := Anchors{Roots: []*x509.Certificate{root}}
 		v := NewVerifier(anchors, Server)
-		var accepted, refused, beyond, astray, unread int
+		var accepted, refused, beyond, unread int
 		for _, c := range cases {
 			var presented []*x509.Certificate
 			readable := true
@@ -58,12 +55,10 @@ func TestBetterTLS(t *testing.T) {
 			switch {
 			case good && c.Expected == "REJECT":
 				t.Errorf("%s %d: a bad chain is taken", name, c.ID)
-			case !good && c.Expected == "ACCEPT" && name != "pathbuilding":
-				t.Errorf("%s %d: a good chain is refused: %+v", name, c.ID, v.Verify(presented, now))
-			case !good && c.Expected == "ACCEPT" && Bounds(presented) == nil:
-				astray++
-			case !good && c.Expected == "ACCEPT":
+			case !good && c.Expected == "ACCEPT" && len(presented) > MaxPresented:
 				beyond++
+			case !good && c.Expected == "ACCEPT":
+				t.Errorf("%s %d: a good chain is refused: %+v", name, c.ID, v.Verify(presented, now))
 			case good:
 				accepted++
 			default:
@@ -73,11 +68,11 @@ func TestBetterTLS(t *testing.T) {
 			for _, s := range Explain(presented, anchors, Server, c.Hostname, now) {
 				told = told && s.OK
 			}
-			if told != good && c.Expected == "REJECT" {
+			if told != good {
 				t.Errorf("%s %d: explain says %v, the verifier %v", name, c.ID, told, good)
 			}
 		}
-		t.Logf("%s: %d chains, %d taken, %d refused, %d refused in reading, %d good ones with too many certificates, %d good ones by another way", name, len(cases), accepted, refused, unread, beyond, astray)
+		t.Logf("%s: %d chains, %d taken, %d refused, %d refused in reading, %d good ones with too many certificates", name, len(cases), accepted, refused, unread, beyond)
 	}
 }
 

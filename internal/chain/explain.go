@@ -2,6 +2,7 @@ package chain
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,8 +33,16 @@ func Explain(presented []*x509.Certificate, a Anchors, p Purpose, host string, n
 	}
 	a = a.usable(p)
 	w, leaf := walker{anchors: a, presented: presented, thorough: true, now: now}, leafOf(presented)
-	path, refused := w.accepted(leaf, p)
-	if path == nil {
+	chain, refused := NewVerifier(a, p).accept(presented, leaf, now)
+	if refused != nil && a.System != nil {
+		chain, refused = w.underSystem(leaf, p)
+	}
+	if errors.Is(refused, errForged) {
+		return append(steps, Step{Title: "signature", Code: refusal.BadChain, Detail: refused.Error(),
+			Remedy: "Put only the certificate and those of its issuers into the file: others of the same name are damaged or forged."})
+	}
+	path := w.along(chain)
+	if refused != nil {
 		path = w.walk(leaf)
 	}
 	steps = append(steps, orderSteps(path, presented)...)
@@ -42,6 +51,19 @@ func Explain(presented []*x509.Certificate, a Anchors, p Purpose, host string, n
 		steps = append(steps, refusedStep(refused))
 	}
 	return steps
+}
+
+// underSystem returns the chain that the standard library accepts under the
+// roots that cannot be listed. No gateway believes them.
+func (w walker) underSystem(leaf int, p Purpose) ([]*x509.Certificate, error) {
+	chains, err := w.presented[leaf].Verify(x509.VerifyOptions{
+		Roots: w.anchors.System, Intermediates: poolOf(slices.Concat(w.anchors.Intermediates, w.presented)),
+		CurrentTime: w.now, KeyUsages: []x509.ExtKeyUsage{p.usage()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return chains[0], nil
 }
 
 // refusedStep tells what the standard library found where we see no fault: its

@@ -55,31 +55,9 @@ type walker struct {
 	now      time.Time
 }
 
-// accepted returns the path that the standard library finds and accepts, or
-// why there is none. It is preferred to one of our own, since there may be
-// several.
-func (w walker) accepted(leaf int, p Purpose) (*path, error) {
-	c := w.presented[leaf]
-	var refused error
-	pool := poolOf(slices.Concat(w.anchors.Intermediates, w.presented))
-	for _, roots := range []*x509.CertPool{poolOf(w.anchors.Roots), w.anchors.System} {
-		if roots == nil {
-			continue
-		}
-		chains, err := c.Verify(x509.VerifyOptions{
-			Roots: roots, Intermediates: pool, CurrentTime: w.now, KeyUsages: []x509.ExtKeyUsage{p.usage()},
-		})
-		if err == nil {
-			return w.along(chains[0]), nil
-		}
-		refused = cmp.Or(refused, err)
-	}
-	return nil, refused
-}
-
 // along returns the path over a chain whose every link has been checked.
 func (w walker) along(chain []*x509.Certificate) *path {
-	p := &path{end: anchored, certs: chain, signed: make([]error, len(chain)-1)}
+	p := &path{end: anchored, certs: chain, signed: make([]error, max(0, len(chain)-1))}
 	for _, c := range chain {
 		p.place = append(p.place, slices.IndexFunc(w.presented, c.Equal))
 	}
@@ -203,8 +181,10 @@ func (w walker) issuerAmongPresented(p *path, cur *x509.Certificate) int {
 }
 
 // knows reports whether c is a known certificate: known has tried it already.
-func (w walker) knows(c *x509.Certificate) bool {
-	return holds(w.anchors.Roots, c) || holds(w.anchors.Intermediates, c)
+func (w walker) knows(c *x509.Certificate) bool { return w.anchors.hold(c) }
+
+func (a Anchors) hold(c *x509.Certificate) bool {
+	return holds(a.Roots, c) || holds(a.Intermediates, c)
 }
 
 func (w walker) score(cur, parent *x509.Certificate) int {

@@ -3,6 +3,7 @@ package chain
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"slices"
 	"time"
 
@@ -68,18 +69,14 @@ func (v *Verifier) Verify(presented []*x509.Certificate, now time.Time) (r Resul
 	if err := Bounds(presented); err != nil {
 		return Result{Code: refusal.BadCertificate, Detail: err.Error()}
 	}
-	leaf := presented[0]
-	chain, err := v.verify(leaf, v.intermediates, now)
+	chain, err := v.accept(presented, 0, now)
 	if err == nil {
 		return Result{Chain: chain}
 	}
-	// The slow path: the peer's own intermediates, and the reason for a no.
-	p := walker{anchors: v.anchors, presented: presented, now: now}.walk(0)
-	if p.end == anchored && p.sound() {
-		if chain, err = v.verify(leaf, poolOf(p.certs[1:]), now); err == nil {
-			return Result{Chain: chain}
-		}
+	if errors.Is(err, errForged) {
+		return Result{Code: refusal.BadChain, Detail: err.Error()}
 	}
+	p := walker{anchors: v.anchors, presented: presented, now: now}.walk(0)
 	return v.refuse(p, now, err)
 }
 
