@@ -141,6 +141,13 @@ func isOrAre(n int) string {
 func (j judge) validity(c *x509.Certificate, i int) Step {
 	s := Step{Title: "validity", OK: true}
 	switch {
+	case c.NotAfter.Before(c.NotBefore):
+		s.OK, s.Code = false, refusal.NotYetValid
+		if j.now.After(c.NotAfter) {
+			s.Code = refusal.Expired
+		}
+		s.Detail = fmt.Sprintf("%s ends on %s, before it begins on %s: it is good at no time", Quote(NameOf(c)), When(c.NotAfter), When(c.NotBefore))
+		s.Remedy = "Have it issued again."
 	case j.now.Before(c.NotBefore):
 		s.OK, s.Code = false, refusal.NotYetValid
 		s.Detail = fmt.Sprintf("%s begins in %s, on %s", Quote(NameOf(c)), span(c.NotBefore.Sub(j.now)), When(c.NotBefore))

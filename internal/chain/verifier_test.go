@@ -118,6 +118,7 @@ func verifyCases(t *testing.T) map[string]verifyCase {
 		"a key usage without signatures":                           {certs(leaf(t, "x", h.clients, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })), a, Client, refusal.WrongPurpose, "signatures"},
 		"not yet valid":                                            {certs(leaf(t, "x", h.clients, future)), a, Client, refusal.NotYetValid, "begins in"},
 		"expired":                                                  {certs(leaf(t, "x", h.clients, past)), a, Client, refusal.Expired, "ended 3 days ago"},
+		"ended before it begins":                                   {certs(leaf(t, "x", h.clients, dates(now.AddDate(1, 0, 0), now.AddDate(0, 0, -3)))), a, Client, refusal.Expired, "good at no time"},
 		"an expired issuer":                                        {certs(leaf(t, "x", oldIssuer), oldIssuer), a, Client, refusal.Expired, "'clients-0' ended"},
 		"an expired root":                                          {certs(leaf(t, "x", oldRoot)), Anchors{Roots: certs(oldRoot)}, Client, refusal.Expired, "'Old root' ended"},
 		"no anchors":                                               {certs(phone, h.clients, h.root), Anchors{}, Client, refusal.UnknownIssuer, "not trusted"},
