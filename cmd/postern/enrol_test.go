@@ -233,6 +233,12 @@ func (b *browser) until(expression, what string) {
 	b.t.Fatalf("%s was never to be seen; the page shows %s", what, shown)
 }
 
+// sees reports whether the page has such a part now.
+func (b *browser) sees(selector string) bool {
+	yes, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("document.querySelector(`"+selector+"`) !== null"))
+	return err == nil && yes
+}
+
 // text returns what a part of the page says.
 func (b *browser) text(selector string) string {
 	b.t.Helper()
@@ -262,7 +268,9 @@ func (b *browser) download(name string) string {
 func TestTryAgainAndRenew(t *testing.T) {
 	t.Parallel()
 	folder := site(t, "the page behind the door")
-	d := newDoor(t, "localhost="+folder, "pw.postern.test="+folder)
+	d := newDoor(t)
+	d.args = append(d.args, "--config", filepath.Join(d.home, "postern.yaml"))
+	d.configure("profiles: {browser: {usage: client, lifetime: 1m}}\nrenew_unproven: [device, browser]\nsites: {localhost: {static: " + folder + ", allow: [enrolled]}, pw.postern.test: {static: " + folder + ", allow: [enrolled]}}\n")
 	d.open()
 	url := "https://pw.postern.test:" + d.port() + "/"
 	b := newBrowser(t, d)
@@ -271,7 +279,8 @@ func TestTryAgainAndRenew(t *testing.T) {
 		t.Fatalf("a stranger's browser shows %s", text)
 	}
 	b.shoot("refused-again")
-	dir := d.enrol("ben/laptop", "--p12")
+	dir := filepath.Join(d.home, "laptop")
+	d.run("join", d.invitation("ben/laptop", "--profile", "browser"), "--out", dir, "--p12")
 	password, err := os.ReadFile(filepath.Join(dir, "identity.p12.password"))
 	if err != nil {
 		t.Fatal(err)
@@ -289,13 +298,19 @@ func TestTryAgainAndRenew(t *testing.T) {
 	if text := b.text("main"); !strings.Contains(text, "ben/laptop") {
 		t.Errorf("the page of renewal shows %s", text)
 	}
+	if !strings.Contains(b.text("main"), "can renew it from") {
+		t.Log("it was time already: this machine is slow")
+	}
+	for end := time.Now().Add(40 * time.Second); !b.sees("#begin") && time.Now().Before(end); time.Sleep(time.Second) {
+		b.visit(url + ".postern/renew")
+	}
 	b.click("#begin")
 	b.await("#made")
 	b.shoot("renewed")
 	b.click("#file")
 	b.nss("pk12util", "-i", b.download("ben-laptop.p12"), "-W", b.text("#password"))
-	if listed := d.run("list", "certificates", "--name", "ben/laptop", "--status", "good", "--json"); strings.Count(listed, `"serial"`) != 2 || !strings.Contains(listed, `"via": "renew"`) {
-		t.Errorf("both are to be good: %s", listed)
+	if listed := d.run("list", "certificates", "--name", "ben/laptop", "--json"); strings.Count(listed, `"serial"`) != 2 || !strings.Contains(listed, `"via": "renew-unproven"`) {
+		t.Errorf("there are to be two: %s", listed)
 	}
 }
 

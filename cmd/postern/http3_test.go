@@ -159,7 +159,7 @@ func TestChromiumAndHTTP3(t *testing.T) {
 	t.Parallel()
 	d := configured(t, "")
 	folder := site(t, "hello")
-	d.configure("sites: {localhost: {static: .}, h3.postern.test: {static: " + folder + ", allow: [ben], http3: experimental}, " +
+	d.configure("sites: {localhost: {static: " + folder + "}, h3.postern.test: {static: " + folder + ", allow: [ben], http3: experimental}, " +
 		"open.postern.test: {static: " + folder + ", allow: [strangers], mode: off, http3: experimental}}\n")
 	d.open()
 	dir := d.enrol("ben/laptop", "--p12")

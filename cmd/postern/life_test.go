@@ -292,7 +292,7 @@ func (l *life) gather(t *testing.T, others map[string][]byte) {
 // and in the backups.
 func (l *life) search(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"data/postern.db", "data/postern.db-wal", "data/refusals.jsonl", "plain.backup", "sealed.backup", "sealed2.backup"} {
+	for _, name := range []string{"data/postern.db", "data/postern.db-wal", "data/refusals/refusals.jsonl", "plain.backup", "sealed.backup", "sealed2.backup"} {
 		if data, err := os.ReadFile(filepath.Join(l.home, name)); err == nil {
 			l.said[name] = string(data)
 		} else if name != "data/postern.db-wal" {

@@ -16,9 +16,10 @@ func TestManyHostsDoNotWaitForEachOther(t *testing.T) {
 	const hosts = 600
 	d := newDoor(t)
 	var conf strings.Builder
+	folder := site(t, "hello")
 	conf.WriteString("trust_domain: many.test\nsites:\n")
 	for i := range hosts {
-		fmt.Fprintf(&conf, "  host-%03d.test: {static: %q, allow: [enrolled]}\n", i, d.home)
+		fmt.Fprintf(&conf, "  host-%03d.test: {static: %q, allow: [enrolled]}\n", i, folder)
 	}
 	file := filepath.Join(d.home, "postern.yaml")
 	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {

@@ -299,11 +299,11 @@ func TestUpgradeThatFails(t *testing.T) {
 func TestSocketActivation(t *testing.T) {
 	t.Parallel()
 	d := newReplaceable(t)
-	config := filepath.Join(d.home, "postern.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "listen: \"127.0.0.1:1\"\nsites:\n  localhost: {static: %s, allow: [ben]}\n", d.home), 0o600); err != nil {
+	config, folder := filepath.Join(d.home, "postern.yaml"), t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "index.html"), []byte("hello"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(d.home, "index.html"), []byte("hello"), 0o644); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, "listen: \"127.0.0.1:1\"\nsites:\n  localhost: {static: %s, allow: [ben]}\n", folder), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	public := freePair(t)

@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/postern-project/postern/internal/confine"
 )
 
 // lookEvery is how often files are read again. They are small, and reading
@@ -163,7 +164,7 @@ func (f *Files) read() (c *tls.Certificate, sum [sha256.Size]byte, err error) {
 }
 
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := confine.Open(path)
 	if err != nil {
 		return nil, err
 	}

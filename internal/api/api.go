@@ -20,9 +20,7 @@ import (
 // *authority.Service and *Client are one.
 type Authority interface {
 	Issue(context.Context, authority.IssueRequest) (authority.Issued, error)
-	Renew(context.Context, authority.RenewRequest) (authority.Issued, error)
 	Invite(context.Context, authority.InviteRequest) (authority.Invitation, error)
-	Redeem(context.Context, authority.RedeemRequest) (authority.Issued, error)
 	Approve(context.Context, authority.ApproveRequest) (authority.Issued, error)
 	CancelInvite(context.Context, ledger.Hash) error
 	Revoke(context.Context, authority.RevokeRequest) (authority.Revocation, error)

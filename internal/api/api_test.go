@@ -115,7 +115,7 @@ func serve(t *testing.T, dir string, f *fake) *Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := Serve(ctx, ln, Handler(f, f, silent), silent); err != nil {
+		if err := Serve(ctx, ln, ln.Guard(Handler(f, f, silent)), silent); err != nil {
 			t.Error(err)
 		}
 	})
@@ -208,6 +208,11 @@ func TestErrorsSurviveTheWay(t *testing.T) {
 // raw sends a request that no client of ours would send.
 func raw(t *testing.T, dir, text string) string {
 	t.Helper()
+	secret, err := readSecret(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = strings.Replace(text, "\r\n", "\r\nAuthorization: "+bearer(secret)+"\r\n", 1)
 	c, err := dialSocket(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)

@@ -24,10 +24,20 @@ const maxAnswer = 256 << 20
 
 // A Client is the authority of a running server, and that server. It is safe
 // for concurrent use.
-type Client struct {
-	dir  string
+type Client struct{ caller }
+
+// A caller asks a handler of this package, over connections of one transport.
+type caller struct {
 	http *http.Client
 	pool *http.Transport
+	// secret is shown with every call, unless it is "".
+	secret string
+	// gone says what it means that the other side went away.
+	gone func(error) error
+}
+
+func newCaller(pool *http.Transport, gone func(error) error) caller {
+	return caller{http: &http.Client{Transport: pool}, pool: pool, gone: gone}
 }
 
 // Dial returns a client of the server that holds the data folder dir, or
@@ -44,23 +54,31 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 	default:
 		return nil, ErrNoServer
 	}
+	secret, err := readSecret(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s belongs to another user: run as its owner (%w)", dir, err)
+	}
 	pool := &http.Transport{
 		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, dir) },
 		MaxIdleConns:    2,
 		Proxy:           nil,
 		MaxConnsPerHost: 8,
 	}
-	return &Client{dir, &http.Client{Transport: pool}, pool}, nil
+	c := &Client{newCaller(pool, func(err error) error {
+		return fmt.Errorf("the server on data folder %s went away (%w): see what was done before you repeat the command", dir, err)
+	})}
+	c.secret = secret
+	return c, nil
 }
 
 // Close ends the client's connections.
-func (c *Client) Close() error {
+func (c *caller) Close() error {
 	c.pool.CloseIdleConnections()
 	return nil
 }
 
 // ask sends q to a route and reads its answer.
-func ask[A any](ctx context.Context, c *Client, method, path string, q any) (A, error) {
+func ask[A any](ctx context.Context, c *caller, method, path string, q any) (A, error) {
 	var a A
 	var body io.Reader
 	if method == http.MethodPost {
@@ -73,6 +91,14 @@ func ask[A any](ctx context.Context, c *Client, method, path string, q any) (A, 
 	req, err := http.NewRequestWithContext(ctx, method, "http://postern"+path, body)
 	if err != nil {
 		return a, err
+	}
+	return answered[A](ctx, c, req)
+}
+
+// answered makes a call and reads its answer.
+func answered[A any](ctx context.Context, c *caller, req *http.Request) (a A, err error) {
+	if c.secret != "" {
+		req.Header.Set("Authorization", bearer(c.secret))
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -89,12 +115,12 @@ func ask[A any](ctx context.Context, c *Client, method, path string, q any) (A, 
 	return a, nil
 }
 
-// lost says that the server went away in the middle of a call.
-func (c *Client) lost(ctx context.Context, err error) error {
+// lost says that the other side went away in the middle of a call.
+func (c *caller) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("the server on data folder %s went away (%w): see what was done before you repeat the command", c.dir, errors.Unwrap(err))
+	return c.gone(errors.Unwrap(err))
 }
 
 // refused turns an answer that is no success back into the error it was.
@@ -109,177 +135,167 @@ func refused(res *http.Response, d *json.Decoder) error {
 	return &e
 }
 
-func post[A any](ctx context.Context, c *Client, path string, q any) (A, error) {
+func post[A any](ctx context.Context, c *caller, path string, q any) (A, error) {
 	return ask[A](ctx, c, http.MethodPost, path, q)
 }
 
-func get[A any](ctx context.Context, c *Client, path string) (A, error) {
+func get[A any](ctx context.Context, c *caller, path string) (A, error) {
 	return ask[A](ctx, c, http.MethodGet, path, nil)
 }
 
 // Issue asks the server to issue a certificate.
 func (c *Client) Issue(ctx context.Context, q authority.IssueRequest) (authority.Issued, error) {
-	return post[authority.Issued](ctx, c, "/v1/issue", q)
-}
-
-// Renew asks the server for the successor of a certificate.
-func (c *Client) Renew(ctx context.Context, q authority.RenewRequest) (authority.Issued, error) {
-	return post[authority.Issued](ctx, c, "/v1/renew", q)
+	return post[authority.Issued](ctx, &c.caller, "/v1/issue", q)
 }
 
 // Invite asks the server for a one-time code.
 func (c *Client) Invite(ctx context.Context, q authority.InviteRequest) (authority.Invitation, error) {
-	return post[authority.Invitation](ctx, c, "/v1/invite", q)
-}
-
-// Redeem spends a one-time code.
-func (c *Client) Redeem(ctx context.Context, q authority.RedeemRequest) (authority.Issued, error) {
-	return post[authority.Issued](ctx, c, "/v1/redeem", q)
+	return post[authority.Invitation](ctx, &c.caller, "/v1/invite", q)
 }
 
 // Approve spends an invite on the key that was recognised.
 func (c *Client) Approve(ctx context.Context, q authority.ApproveRequest) (authority.Issued, error) {
-	return post[authority.Issued](ctx, c, "/v1/approve", q)
+	return post[authority.Issued](ctx, &c.caller, "/v1/approve", q)
 }
 
 // CancelInvite ends an invite unused.
 func (c *Client) CancelInvite(ctx context.Context, hash ledger.Hash) error {
-	_, err := post[struct{}](ctx, c, "/v1/cancel-invite", hash)
+	_, err := post[struct{}](ctx, &c.caller, "/v1/cancel-invite", hash)
 	return err
 }
 
 // Steps returns what happened to an invitation.
 func (c *Client) Steps(ctx context.Context, code ledger.Hash) ([]invite.Step, error) {
-	return post[[]invite.Step](ctx, c, "/v1/steps", code)
+	return post[[]invite.Step](ctx, &c.caller, "/v1/steps", code)
 }
 
 // Requests returns the keys that wait for a yes.
 func (c *Client) Requests(ctx context.Context) ([]invite.Waiting, error) {
-	return get[[]invite.Waiting](ctx, c, "/v1/requests")
+	return get[[]invite.Waiting](ctx, &c.caller, "/v1/requests")
 }
 
 // AccessRequests returns the requests for access that wait for an answer.
 func (c *Client) AccessRequests(ctx context.Context) ([]invite.AccessRequest, error) {
-	return get[[]invite.AccessRequest](ctx, c, "/v1/access")
+	return get[[]invite.AccessRequest](ctx, &c.caller, "/v1/access")
 }
 
 // GrantAccess says yes to a request for access.
 func (c *Client) GrantAccess(ctx context.Context, g AccessGrant) (AccessGranted, error) {
-	return post[AccessGranted](ctx, c, "/v1/access/grant", g)
+	return post[AccessGranted](ctx, &c.caller, "/v1/access/grant", g)
 }
 
 // DenyAccess says no to the request for access with these words.
 func (c *Client) DenyAccess(ctx context.Context, words string) error {
-	_, err := post[struct{}](ctx, c, "/v1/access/deny", words)
+	_, err := post[struct{}](ctx, &c.caller, "/v1/access/deny", words)
 	return err
 }
 
 // Revoke asks the server to withdraw certificates.
 func (c *Client) Revoke(ctx context.Context, q authority.RevokeRequest) (authority.Revocation, error) {
-	return post[authority.Revocation](ctx, c, "/v1/revoke", q)
+	return post[authority.Revocation](ctx, &c.caller, "/v1/revoke", q)
 }
 
 // Suspend keeps a name and all below it out.
 func (c *Client) Suspend(ctx context.Context, n identity.Name) error {
-	_, err := post[struct{}](ctx, c, "/v1/suspend", n)
+	_, err := post[struct{}](ctx, &c.caller, "/v1/suspend", n)
 	return err
 }
 
 // Reinstate ends the suspension of a name.
 func (c *Client) Reinstate(ctx context.Context, n identity.Name) error {
-	_, err := post[struct{}](ctx, c, "/v1/reinstate", n)
+	_, err := post[struct{}](ctx, &c.caller, "/v1/reinstate", n)
 	return err
 }
 
 // ChangeGroup puts names into a group or takes them out.
 func (c *Client) ChangeGroup(ctx context.Context, q authority.GroupChange) error {
-	_, err := post[struct{}](ctx, c, "/v1/group", q)
+	_, err := post[struct{}](ctx, &c.caller, "/v1/group", q)
 	return err
 }
 
 // Identities returns the names that q selects, with their standing.
 func (c *Client) Identities(ctx context.Context, q authority.IdentityFilter) ([]authority.Identity, error) {
-	return post[[]authority.Identity](ctx, c, "/v1/identities", q)
+	return post[[]authority.Identity](ctx, &c.caller, "/v1/identities", q)
 }
 
 // Identity returns one name with its standing.
 func (c *Client) Identity(ctx context.Context, n identity.Name) (authority.Identity, error) {
-	return post[authority.Identity](ctx, c, "/v1/identity", n)
+	return post[authority.Identity](ctx, &c.caller, "/v1/identity", n)
 }
 
 // Certificates returns the certificates that q selects.
 func (c *Client) Certificates(ctx context.Context, q authority.CertificateFilter) ([]authority.Certificate, error) {
-	return post[[]authority.Certificate](ctx, c, "/v1/certificates", q)
+	return post[[]authority.Certificate](ctx, &c.caller, "/v1/certificates", q)
 }
 
 // CreateToken makes an app token.
 func (c *Client) CreateToken(ctx context.Context, q authority.TokenRequest) (authority.TokenCreated, error) {
-	return post[authority.TokenCreated](ctx, c, "/v1/token/create", q)
+	return post[authority.TokenCreated](ctx, &c.caller, "/v1/token/create", q)
 }
 
 // Tokens returns the record of every app token.
 func (c *Client) Tokens(ctx context.Context) ([]authority.Token, error) {
-	return get[[]authority.Token](ctx, c, "/v1/tokens")
+	return get[[]authority.Token](ctx, &c.caller, "/v1/tokens")
 }
 
 // RevokeToken ends an app token.
 func (c *Client) RevokeToken(ctx context.Context, id string) (authority.Token, error) {
-	return post[authority.Token](ctx, c, "/v1/token/revoke", id)
+	return post[authority.Token](ctx, &c.caller, "/v1/token/revoke", id)
 }
 
 // Invites returns the record of every invite.
 func (c *Client) Invites(ctx context.Context) ([]authority.Invite, error) {
-	return get[[]authority.Invite](ctx, c, "/v1/invites")
+	return get[[]authority.Invite](ctx, &c.caller, "/v1/invites")
 }
 
 // Groups returns every group with its members.
 func (c *Client) Groups(ctx context.Context) ([]authority.Group, error) {
-	return get[[]authority.Group](ctx, c, "/v1/groups")
+	return get[[]authority.Group](ctx, &c.caller, "/v1/groups")
 }
 
 // Issuers returns the intermediates.
 func (c *Client) Issuers(ctx context.Context) ([]authority.Issuer, error) {
-	return get[[]authority.Issuer](ctx, c, "/v1/issuers")
+	return get[[]authority.Issuer](ctx, &c.caller, "/v1/issuers")
 }
 
 // RevocationList returns the newest revocation list of a shard.
 func (c *Client) RevocationList(ctx context.Context, q authority.ListRequest) (authority.RevocationList, error) {
-	return post[authority.RevocationList](ctx, c, "/v1/crl", q)
+	return post[authority.RevocationList](ctx, &c.caller, "/v1/crl", q)
 }
 
 // Shards returns how many revocation lists an issuer has.
 func (c *Client) Shards(ctx context.Context, issuer string) (uint32, error) {
-	return post[uint32](ctx, c, "/v1/shards", issuer)
+	return post[uint32](ctx, &c.caller, "/v1/shards", issuer)
 }
 
 // Profiles returns the profiles that are in force.
 func (c *Client) Profiles(ctx context.Context) ([]authority.Profile, error) {
-	return get[[]authority.Profile](ctx, c, "/v1/profiles")
+	return get[[]authority.Profile](ctx, &c.caller, "/v1/profiles")
 }
 
 // Head returns the ledger's newest checkpoint.
 func (c *Client) Head(ctx context.Context) (authority.Head, error) {
-	return get[authority.Head](ctx, c, "/v1/head")
+	return get[authority.Head](ctx, &c.caller, "/v1/head")
 }
 
 // Verify recomputes the ledger and every view of it.
 func (c *Client) Verify(ctx context.Context) (authority.Verification, error) {
-	return post[authority.Verification](ctx, c, "/v1/verify", struct{}{})
+	return post[authority.Verification](ctx, &c.caller, "/v1/verify", struct{}{})
 }
 
 // Status returns what the server says of itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	return get[Status](ctx, c, "/v1/status")
+	return get[Status](ctx, &c.caller, "/v1/status")
 }
 
 // Refusals returns the newest refusals, newest first.
 func (c *Client) Refusals(ctx context.Context, limit int) ([]Refused, error) {
-	return get[[]Refused](ctx, c, "/v1/refusals?limit="+strconv.Itoa(limit))
+	return get[[]Refused](ctx, &c.caller, "/v1/refusals?limit="+strconv.Itoa(limit))
 }
 
 // Refusal returns one refusal by its reference.
 func (c *Client) Refusal(ctx context.Context, ref refusal.Reference) (Refused, error) {
-	return get[Refused](ctx, c, "/v1/refusals/"+ref.String())
+	return get[Refused](ctx, &c.caller, "/v1/refusals/"+ref.String())
 }
 
 var (

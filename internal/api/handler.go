@@ -30,9 +30,7 @@ func Handler(a Authority, live Live, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]http.Handler{
 		"POST /v1/issue":           call(log, a.Issue),
-		"POST /v1/renew":           call(log, a.Renew),
 		"POST /v1/invite":          call(log, a.Invite),
-		"POST /v1/redeem":          call(log, a.Redeem),
 		"POST /v1/approve":         call(log, a.Approve),
 		"POST /v1/cancel-invite":   call(log, nothing(a.CancelInvite)),
 		"POST /v1/steps":           call(log, live.Steps),
@@ -68,8 +66,8 @@ func Handler(a Authority, live Live, log *slog.Logger) http.Handler {
 		"POST /v1/acme/orders":     call(log, a.ACMEOrders),
 		"POST /v1/acme/order":      call(log, a.ACMEOrder),
 		"GET /v1/status":           read(log, live.Status),
-		"GET /v1/refusals":         answer(log, func(r *http.Request) (any, error) { return live.Refusals(r.Context(), limitOf(r)) }),
-		"GET /v1/refusals/{ref}":   answer(log, func(r *http.Request) (any, error) { return findRefusal(live, r) }),
+		"GET /v1/refusals":         answer(maxBody, log, func(r *http.Request) (any, error) { return live.Refusals(r.Context(), limitOf(r)) }),
+		"GET /v1/refusals/{ref}":   answer(maxBody, log, func(r *http.Request) (any, error) { return findRefusal(live, r) }),
 	} {
 		mux.Handle(pattern, h)
 	}
@@ -105,7 +103,12 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 
 // call answers a method that takes a value.
 func call[Q, A any](log *slog.Logger, f func(context.Context, Q) (A, error)) http.Handler {
-	return answer(log, func(r *http.Request) (any, error) {
+	return callOf(maxBody, log, f)
+}
+
+// callOf is call for a request of at most so many bytes.
+func callOf[Q, A any](most int64, log *slog.Logger, f func(context.Context, Q) (A, error)) http.Handler {
+	return answer(most, log, func(r *http.Request) (any, error) {
 		var q Q
 		d := json.NewDecoder(r.Body)
 		d.DisallowUnknownFields()
@@ -121,7 +124,7 @@ func call[Q, A any](log *slog.Logger, f func(context.Context, Q) (A, error)) htt
 
 // read answers a method that takes nothing.
 func read[A any](log *slog.Logger, f func(context.Context) (A, error)) http.Handler {
-	return answer(log, func(r *http.Request) (any, error) { return f(r.Context()) })
+	return answer(maxBody, log, func(r *http.Request) (any, error) { return f(r.Context()) })
 }
 
 // nothing gives a method without a result an empty one.
@@ -131,9 +134,9 @@ func nothing[Q any](f func(context.Context, Q) error) func(context.Context, Q) (
 
 // answer writes what f returns as JSON; its errors become statuses here and
 // nowhere else.
-func answer(log *slog.Logger, f func(*http.Request) (any, error)) http.Handler {
+func answer(most int64, log *slog.Logger, f func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		v, err := f(r)
 		if err != nil {
 			status, e := problem(err)

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -10,15 +12,23 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/postern-project/postern/internal/authority"
 )
 
 // SocketName is the socket in a data folder; where the path of one would be
 // too long it is a symbolic link to the socket.
 const SocketName = "postern.sock"
+
+// SecretName is a file in the data folder that only those can read who may
+// command its server. The gateway's process runs as the same user and can reach
+// the socket; what it cannot do is read this file.
+const SecretName = "postern.secret"
 
 // maxSocketPath is what fits into a sockaddr_un on every system, in bytes.
 const maxSocketPath = 100
@@ -30,8 +40,12 @@ var ErrNoServer = errors.New("no server is running on this data folder")
 // killed server left behind is removed: whoever holds the lock is the only
 // one who may listen. Connections of other users than the folder's owner and
 // root are turned away.
-func Listen(l *Lock, log *slog.Logger) (net.Listener, error) {
+func Listen(l *Lock, log *slog.Logger) (*Commands, error) {
 	owner, err := ownerOf(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := haveSecret(l.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +73,61 @@ func Listen(l *Lock, log *slog.Logger) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	return &guarded{ln, owner, link, log, make(chan struct{}, 16)}, nil
+	return &Commands{ln, owner, link, secret, log, make(chan struct{}, 16)}, nil
 }
+
+// haveSecret returns the secret of the data folder dir, which is made when it
+// is missing. It stays, so that a full disk keeps no server from starting.
+func haveSecret(dir string) (string, error) {
+	secret, err := readSecret(dir)
+	if secret != "" || err != nil {
+		return secret, err
+	}
+	path := filepath.Join(dir, SecretName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	secret = rand.Text()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("make the secret for commands: %w", err)
+	}
+	_, err = io.WriteString(f, secret)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("make the secret for commands: %w", err)
+	}
+	return secret, nil
+}
+
+// readSecret returns "" when there is none, or none that is whole.
+func readSecret(dir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, SecretName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if len(b) != len(rand.Text()) {
+		return "", nil
+	}
+	return string(b), nil
+}
+
+// Guard answers by h whoever shows the secret of the data folder.
+func (g *Commands) Guard(h http.Handler) http.Handler {
+	want := []byte(bearer(g.secret))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+			g.log.Warn("command turned away: it does not know the secret in the data folder", "path", r.URL.Path)
+			write(w, http.StatusForbidden, &authority.Error{Code: codeForbidden, Msg: "the command does not know " + SecretName + " in the data folder: run it as the folder's owner, with the server's version of postern"})
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func bearer(secret string) string { return "Bearer " + secret }
 
 // socketPath returns where the socket of a link really is: there, or under a
 // name made of the link's in the runtime directory when the path is too long.
@@ -121,12 +188,14 @@ func dialSocket(ctx context.Context, dir string) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
-// A guarded listener lets in the folder's owner and root.
-type guarded struct {
+// Commands is the socket of a data folder for commands. It lets in the folder's
+// owner and root. Close it when done.
+type Commands struct {
 	*net.UnixListener
-	owner uint32
-	link  string
-	log   *slog.Logger
+	owner  uint32
+	link   string
+	secret string
+	log    *slog.Logger
 	// turning bounds how many are being turned away at once.
 	turning chan struct{}
 }
@@ -136,7 +205,7 @@ const turnedAway = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n
 	`{"code":"forbidden","message":"this data folder belongs to another user: run as its owner"}`
 
 // Accept waits for somebody who may come in.
-func (g *guarded) Accept() (net.Conn, error) {
+func (g *Commands) Accept() (net.Conn, error) {
 	for {
 		c, err := g.AcceptUnix()
 		if err != nil {
@@ -172,7 +241,7 @@ func turnAway(c *net.UnixConn) {
 func mayEnter(uid, owner uint32) bool { return uid == owner || uid == 0 }
 
 // Close stops listening and removes the socket.
-func (g *guarded) Close() error {
+func (g *Commands) Close() error {
 	err := g.UnixListener.Close()
 	os.Remove(g.link)
 	return err

@@ -72,7 +72,7 @@ func TestOthersAreToldWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.(*guarded).owner = uint32(os.Getuid()) + 1
+	ln.owner = uint32(os.Getuid()) + 1
 	if os.Getuid() == 0 {
 		// root may always enter, so the answer itself is looked at
 		ln.Close()

@@ -347,8 +347,16 @@ func TestTheLocalSocket(t *testing.T) {
 		must(t, err)
 		return answerOf(resp).status
 	}
-	if got := ask("postern"); got != 400 { // reached, and it asks for nothing
+	secret, err := os.ReadFile(filepath.Join(h.data, "postern.secret"))
+	must(t, err)
+	if got := ask("postern", "Authorization", "Bearer "+string(secret)); got != 400 { // reached, and it asks for nothing
 		t.Errorf("its owner: %d", got)
+	}
+	// who runs as the owner and cannot read the folder, as the gateway
+	for _, header := range []string{"", "Bearer ", "Bearer " + strings.ToLower(string(secret)), string(secret)} {
+		if got := ask("postern", "Authorization", header); got != 403 {
+			t.Errorf("without the secret (%q): %d", header, got)
+		}
 	}
 	// another user, when this one may become one
 	if os.Getuid() == 0 {

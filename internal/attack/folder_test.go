@@ -14,7 +14,7 @@ import (
 // and says which file and what to type.
 func TestKeysThatOthersCanRead(t *testing.T) {
 	t.Parallel()
-	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: page, allow: [ben]}\n")
 	for _, name := range []string{"ledger.key", "issuers/clients-1.key", "issuers/servers-1.key"} {
 		path := filepath.Join(h.data, name)
 		for _, mode := range []os.FileMode{0o644, 0o640, 0o602} {
@@ -47,7 +47,7 @@ func TestKeysThatOthersCanRead(t *testing.T) {
 // can put a file there has the house.
 func TestADataFolderThatOthersCanWriteIn(t *testing.T) {
 	t.Parallel()
-	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: page, allow: [ben]}\n")
 	loose := map[string][2]os.FileMode{
 		".": {0o777, 0o755}, "issuers": {0o770, 0o750}, "secrets": {0o777, 0o755},
 		"postern.db": {0o666, 0o600}, "root.key.age": {0o644, 0o600}, "root.pem": {0o666, 0o644}, "issuers/clients-1.pem": {0o664, 0o644},
@@ -76,7 +76,7 @@ func TestADataFolderOfAnother(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can have two users")
 	}
-	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: page, allow: [ben]}\n")
 	const nobody = 65534
 	must(t, filepath.WalkDir(h.home, func(path string, _ os.DirEntry, err error) error {
 		if err != nil || path == h.data {
@@ -141,7 +141,7 @@ func TestNothingIsForgedInTheLog(t *testing.T) {
 // made to crash holds a key.
 func TestNoKeyInEnvironmentOrCoreDump(t *testing.T) {
 	t.Parallel()
-	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: ., allow: [ben]}\n")
+	h := ownHouse(t, "%LISTEN%\nsites:\n  ben.attack.test: {static: page, allow: [ben]}\n")
 	h.env = []string{"GOTRACEBACK=crash"} // the setting with which Go dumps core
 	h.mustOpen(t)
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.cmd.Process.Pid))

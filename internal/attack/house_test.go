@@ -111,7 +111,7 @@ func newHouse(dir string) (*house, error) {
 		return nil, err
 	}
 	h := &house{home: dir, data: filepath.Join(dir, "data"), config: filepath.Join(dir, "postern.yaml"), identities: map[string]*tls.Certificate{}}
-	if err := copyFolder(h.data, from); err != nil {
+	if err := errors.Join(copyFolder(h.data, from), os.Mkdir(filepath.Join(dir, "page"), 0o755)); err != nil {
 		return nil, err
 	}
 	ports, err := freePorts()

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"database/sql"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/postern-project/postern/internal/follow"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/keys"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
@@ -198,7 +200,7 @@ func (h *house) issue(name string) Issued {
 
 func (h *house) renew(old Issued) Issued {
 	h.t.Helper()
-	i, err := h.Renew(h.t.Context(), RenewRequest{Ref: old.Ref, PublicKey: newSPKI(h.t)})
+	i, err := h.Renew(h.t.Context(), proved(h.t, old, newSPKI(h.t)))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -238,7 +240,27 @@ func newSPKI(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return spkiOf(t, k.Public())
+	spki := spkiOf(t, k.Public())
+	keysMade.Store(sha256.Sum256(spki), k)
+	return spki
+}
+
+// keysMade holds the keys of newSPKI by the SHA-256 of what it returned.
+var keysMade sync.Map
+
+// proved asks for a renewal with the holder's proof.
+func proved(t testing.TB, old Issued, spki []byte) RenewRequest {
+	t.Helper()
+	leaf := leafOf(t, old)
+	key, ok := keysMade.Load(sha256.Sum256(leaf.RawSubjectPublicKeyInfo))
+	if !ok {
+		t.Fatal("the key of the old certificate is not known")
+	}
+	proof, err := invite.ProveRenewal(key.(crypto.Signer), leaf, spki)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return RenewRequest{Ref: old.Ref, PublicKey: spki, Proof: proof}
 }
 
 func spkiOf(t testing.TB, pub crypto.PublicKey) []byte {

@@ -25,6 +25,9 @@ const (
 	viaSelf   = "self"
 	viaInvite = "invite"
 	viaRenew  = "renew"
+	// viaUnproven is viaRenew on the gateway's word, without a proof by the old
+	// key.
+	viaUnproven = "renew-unproven"
 	// viaServerKey is viaInvite for a key that the server has made.
 	viaServerKey = "server-key"
 	viaACME      = "acme"

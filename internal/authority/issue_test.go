@@ -106,7 +106,7 @@ func TestABlockedKeyIsNotCertified(t *testing.T) {
 	before := len(h.entries(0))
 	_, err = h.Issue(t.Context(), IssueRequest{Name: named(t, "ben/box"), PublicKey: spki})
 	wantCode(t, err, CodeWeakKey)
-	_, err = h.Renew(t.Context(), RenewRequest{Ref: good.Ref, PublicKey: spki})
+	_, err = h.Renew(t.Context(), proved(t, good, spki))
 	wantCode(t, err, CodeWeakKey)
 	_, err = h.Redeem(t.Context(), RedeemRequest{Code: invited.Code, PublicKey: spki})
 	wantCode(t, err, CodeWeakKey)

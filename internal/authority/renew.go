@@ -2,19 +2,23 @@ package authority
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/refusal"
 	"github.com/postern-project/postern/internal/store"
 )
 
 // Renew certifies a new key for the holder of a certificate: same name, same
-// profile, same hosts. A certificate that was revoked, or whose successor was, is
+// profile, same hosts. The holder proves by the old key that they want that;
+// where they cannot, as in a browser, the gateway's word is enough for what the
+// policy names, once and when it is time. A certificate that was revoked, or whose successor was, is
 // not renewed, nor is one of a suspended name, nor one that has expired unless
 // the policy gives it time.
 //
@@ -30,6 +34,15 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 		return Issued{}, err
 	}
 	want := decision{name: old.Name, profile: old.Profile, spki: r.PublicKey, via: viaRenew, from: r.Ref}
+	if len(r.Proof) == 0 {
+		want.via = viaUnproven
+		err = s.unproven(old)
+	} else {
+		err = s.proved(ctx, old, r)
+	}
+	if err != nil {
+		return Issued{}, err
+	}
 	if want.dns, want.ips, err = s.hostsOf(ctx, old); err != nil {
 		return Issued{}, err
 	}
@@ -37,6 +50,7 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	var before ledger.Ref // what was made of old without a proof
 	err = s.update(ctx, func(tx *store.Tx) error {
 		// Read again: a revocation may have come in between.
 		old, err := tx.CertificateByRef(ctx, r.Ref)
@@ -52,12 +66,77 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 		if err := s.unhurried(ctx, tx, old.Name); err != nil {
 			return err
 		}
+		if want.via == viaUnproven {
+			if before, err = unprovenBefore(ctx, tx, old); err != nil || !before.IsZero() {
+				return err
+			}
+		}
 		return d.record(ctx, tx)
 	})
+	if err == nil && !before.IsZero() {
+		return s.onceMore(ctx, before, r.PublicKey)
+	}
 	if err != nil {
 		return Issued{}, err
 	}
 	return s.finish(ctx, d)
+}
+
+// proved checks the holder's own word for a renewal, by the key in the copy of
+// the certificate whose hash the ledger holds.
+func (s *Service) proved(ctx context.Context, old store.CertificateRow, r RenewRequest) error {
+	c, _, err := s.kept(ctx, old.TBS)
+	if err != nil {
+		return notFound(err, refuse(CodeNotFound, inviteAnew, "no copy of certificate %s is kept", old.Serial))
+	}
+	if err := invite.CheckRenewal(c, r.PublicKey, r.Proof); err != nil {
+		return refuse(CodeBadRequest, "'postern renew' proves it", "certificate %s is not renewed: %v", old.Serial, err)
+	}
+	return nil
+}
+
+// unproven refuses to renew a certificate on nobody's word but the gateway's,
+// unless it is one that a browser may hold, and its time has come: whoever
+// takes a gateway over could have their own key certified like that.
+func (s *Service) unproven(old store.CertificateRow) error {
+	if !slices.Contains(s.policy.Load().RenewUnproven, old.Profile) {
+		return refuse(CodeForbidden, "'postern renew' proves it by the old key", "a certificate of the profile %s is not renewed without a proof by its key", old.Profile)
+	}
+	if from := invite.DueFrom(old.NotBefore, old.NotAfter); s.now().Before(from) {
+		return refuse(CodeNotYet, "wait until then, or use 'postern renew', which proves it by the old key",
+			"without a proof by its key certificate %s can be renewed from %s on", old.Serial, from.UTC().Format(time.DateOnly))
+	}
+	return nil
+}
+
+// unprovenBefore returns what was made of a certificate without a proof: that
+// happens once.
+func unprovenBefore(ctx context.Context, tx *store.Tx, old store.CertificateRow) (ledger.Ref, error) {
+	for row, err := range tx.Certificates(ctx, store.Filter{Name: old.Name}) {
+		if err != nil {
+			return ledger.Ref{}, err
+		}
+		if row.Seq <= old.Seq {
+			break
+		}
+		if row.Via == viaUnproven && row.RenewedFrom == old.Ref {
+			return row.Ref, nil
+		}
+	}
+	return ledger.Ref{}, nil
+}
+
+// onceMore gives whoever lost an answer the same one, if it is for the same
+// key.
+func (s *Service) onceMore(ctx context.Context, ref ledger.Ref, spki []byte) (Issued, error) {
+	row, err := s.store.CertificateByRef(ctx, ref)
+	if err != nil {
+		return Issued{}, err
+	}
+	if row.Key != sha256.Sum256(spki) || s.now().After(row.IssuedAt.Add(answerAgain)) {
+		return Issued{}, refuse(CodeSpent, inviteAnew, "certificate %s was renewed without a proof by its key before, and that is done once", row.RenewedFrom.Serial)
+	}
+	return s.recorded(ctx, row.TBS)
 }
 
 const inviteAnew = "ask for a new invitation"
@@ -119,7 +198,7 @@ func (s *Service) unhurried(ctx context.Context, tx *store.Tx, n identity.Name) 
 		if row.IssuedAt.Before(since) {
 			break
 		}
-		if row.Via == viaRenew {
+		if row.Via == viaRenew || row.Via == viaUnproven {
 			recent++
 		}
 	}

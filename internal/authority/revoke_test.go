@@ -66,7 +66,7 @@ func TestRenewRefuses(t *testing.T) {
 			h := newHouse(t, "")
 			i := c.before(h, h.issue("ben/phone"))
 			size := len(h.entries(0))
-			_, err := h.Renew(t.Context(), RenewRequest{Ref: i.Ref, PublicKey: newSPKI(t)})
+			_, err := h.Renew(t.Context(), proved(t, i, newSPKI(t)))
 			wantCode(t, err, c.code)
 			if len(h.entries(0)) != size {
 				t.Error("the refused renewal left an entry")
@@ -74,7 +74,7 @@ func TestRenewRefuses(t *testing.T) {
 		})
 	}
 	h := newHouse(t, "")
-	_, err := h.Renew(t.Context(), RenewRequest{Ref: h.issue("ben").Ref, PublicKey: []byte{1}})
+	_, err := h.Renew(t.Context(), proved(t, h.issue("ben"), []byte{1}))
 	wantCode(t, err, CodeWeakKey)
 }
 
@@ -89,14 +89,14 @@ func TestRenewAfterTheEnd(t *testing.T) {
 		t.Errorf("renewed as %+v", i)
 	}
 	h.suspend("ben/phone")
-	_, err := h.Renew(t.Context(), RenewRequest{Ref: old.Ref, PublicKey: newSPKI(t)})
+	_, err := h.Renew(t.Context(), proved(t, old, newSPKI(t)))
 	wantCode(t, err, CodeSuspended)
 	h.clock.forward(2 * 24 * time.Hour)
-	_, err = h.Renew(t.Context(), RenewRequest{Ref: other.Ref, PublicKey: newSPKI(t)})
+	_, err = h.Renew(t.Context(), proved(t, other, newSPKI(t)))
 	wantCode(t, err, CodeExpired)
 	h.Enforce(Policy{RenewExpired: 90 * 24 * time.Hour})
 	h.append(ledger.IssuerDistrusted{Issuer: other.Ref.Issuer, Reason: ledger.ReasonKeyCompromise})
-	_, err = h.Renew(t.Context(), RenewRequest{Ref: other.Ref, PublicKey: newSPKI(t)})
+	_, err = h.Renew(t.Context(), proved(t, other, newSPKI(t)))
 	wantCode(t, err, CodeExpired)
 }
 
@@ -131,7 +131,7 @@ func TestAChangedRowGivesNobodyAnotherName(t *testing.T) {
 			h.revokeName("eve")
 		}
 		h.tamper(change)
-		if i, err := h.Renew(t.Context(), RenewRequest{Ref: eve.Ref, PublicKey: newSPKI(t)}); err == nil {
+		if i, err := h.Renew(t.Context(), proved(t, eve, newSPKI(t))); err == nil {
 			t.Errorf("with a changed %s eve became %s", name, i.Name)
 		}
 	}
@@ -241,7 +241,7 @@ func TestRevocationAndRenewalAtTheSameMoment(t *testing.T) {
 		renewed := make([]Issued, 4)
 		for n := range renewed {
 			wg.Go(func() {
-				i, err := h.Renew(t.Context(), RenewRequest{Ref: old.Ref, PublicKey: newSPKI(t)})
+				i, err := h.Renew(t.Context(), proved(t, old, newSPKI(t)))
 				if err != nil && CodeOf(err) != CodeRevoked {
 					t.Error(err)
 				}
@@ -326,7 +326,7 @@ func TestRenewalsAreBounded(t *testing.T) {
 	for range renewalsPerHour {
 		i = h.renew(i)
 	}
-	_, err := h.Renew(t.Context(), RenewRequest{Ref: i.Ref, PublicKey: newSPKI(t)})
+	_, err := h.Renew(t.Context(), proved(t, i, newSPKI(t)))
 	wantCode(t, err, CodeRateLimited)
 	h.clock.forward(61 * time.Minute)
 	h.renew(i)

@@ -72,7 +72,7 @@ func (s *Service) holders(ctx context.Context, i roster.Issuer) ([]Holder, error
 // machines returns those that joined and hold a good certificate. What they were
 // given with their newest one is all that was known by then.
 func (s *Service) machines(ctx context.Context, since uint64) ([]Holder, error) {
-	newest, err := s.store.NewestByName(ctx, s.now(), viaInvite, viaServerKey, viaSCEP, viaRenew)
+	newest, err := s.store.NewestByName(ctx, s.now(), viaInvite, viaServerKey, viaSCEP, viaRenew, viaUnproven)
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,9 @@ type Policy struct {
 	// RenewExpired is for how long after its end a certificate can still be
 	// renewed by proof of its key; zero is not at all.
 	RenewExpired time.Duration
+	// RenewUnproven are the profiles whose certificates can be renewed without
+	// a proof by their key, when it is time; none is none.
+	RenewUnproven []string
 	// TPM is the device of the TPM in which the keys of new issuers are made; ""
 	// makes them in files.
 	TPM string

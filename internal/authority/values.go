@@ -50,6 +50,9 @@ type Issued struct {
 type RenewRequest struct {
 	Ref       ledger.Ref `json:"ref"`
 	PublicKey []byte     `json:"public_key"` // SubjectPublicKeyInfo, DER
+	// Proof is the holder's own word, as invite.ProveRenewal makes it; without
+	// one there is only the gateway's.
+	Proof []byte `json:"proof,omitempty"`
 }
 
 // An InviteRequest asks for a one-time code.

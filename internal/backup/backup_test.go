@@ -191,7 +191,7 @@ func TestEveryKindOfFileComesBack(t *testing.T) {
 		"public/acme/acme-v02.example-directory/users/ops@example.com/ops.key": Secret,
 		"public/certificates/acme-v02.example-directory/wildcard_.a.b/a.b.crt": Secret,
 		"requests/0123456789abcdef.request":                                    Public, "root.ceremonies.txt": Public,
-		"refusals.jsonl": Left, "refusals.jsonl.1": Left, "secrets/root-passphrase.txt": Left, "downloads/postern-linux-amd64": Left, "postern.lock": Left,
+		"refusals.jsonl": Left, "refusals/refusals.jsonl": Left, "refusals/refusals.jsonl.1": Left, "postern.secret": Left, "secrets/root-passphrase.txt": Left, "downloads/postern-linux-amd64": Left, "postern.lock": Left,
 		"public/locks/issue_cert_a.lock": Left, "postern.db.backup-v2": Left, "postern.db-wal": Recorded, ".init/root.pem": Left, "served/a/kept.pem.new": Left,
 		"notes.txt": Unknown, "issuers/../../evil.pem": Unknown, "public/../evil": Unknown, "public/.hidden": Left, "crl.number": Public, ".crl.number.123": Left, "issuers/a/b.pem": Unknown, "root.pem\n": Unknown,
 	}

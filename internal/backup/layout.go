@@ -48,10 +48,10 @@ var layout = []struct {
 	{exactly(`postern\.db-(wal|shm|journal)`), Recorded},
 	{exactly(`roster\.snapshot`), Left},                    // made again from the ledger
 	{exactly(`postern\.db\.backup-v[0-9]+(\.tmp)?`), Left}, // copies from before an upgrade
-	{exactly(`refusals\.jsonl(\.1)?`), Left},               // days old, and no trust comes of it
+	{exactly(`(refusals/)?refusals\.jsonl(\.1)?`), Left},   // days old, and no trust comes of it
 	{exactly(`secrets/` + word + `\.txt`), Left},           // to be read once and removed
 	{exactly(`downloads/` + word), Left},                   // programs, put there by the operator
-	{exactly(`postern\.(lock|sock)`), Left},
+	{exactly(`postern\.(lock|sock|secret)`), Left},
 	{exactly(`\.(init|init-done|init-asked|restore)(/` + word + `)+`), Left}, // begun and not done
 	{exactly(`(.*/)?\.` + word), Left},                                       // being written
 	{exactly(`(.*/)?` + word + `\.new`), Left},                               // being written

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/telemetry"
 )
@@ -43,18 +44,34 @@ func (a *app) log(level slog.Level) *slog.Logger {
 // config reads the configuration; without a file, and without a flag that
 // names one, it is the default one. Warnings are left to the caller.
 func (a *app) config() (config.Config, []config.Warning, error) {
-	c, warnings, err := config.Load(cmp.Or(a.configFlag, defaultConfig))
-	if err == nil {
-		return c, warnings, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	text, err := a.configText()
+	if err != nil {
 		return config.Config{}, nil, err
 	}
-	if a.configFlag != "" {
-		return config.Config{}, nil, withHint(fmt.Errorf("no configuration at %s", a.configFlag), "--config names the file; without it postern.yaml in this folder is read if there is one")
+	return parseConfig(text)
+}
+
+// configText reads the configuration's text.
+func (a *app) configText() (api.Text, error) {
+	path := cmp.Or(a.configFlag, defaultConfig)
+	data, err := config.Read(path)
+	switch {
+	case err == nil:
+		return api.Text{Path: path, Data: data}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return api.Text{}, err
+	case a.configFlag != "":
+		return api.Text{}, withHint(fmt.Errorf("no configuration at %s", a.configFlag), "--config names the file; without it postern.yaml in this folder is read if there is one")
 	}
-	c = config.Default()
-	return c, c.Warnings(), nil
+	return api.Text{}, nil
+}
+
+func parseConfig(text api.Text) (config.Config, []config.Warning, error) {
+	if text.Path == "" {
+		c := config.Default()
+		return c, c.Warnings(), nil
+	}
+	return config.Parse(text.Path, text.Data)
 }
 
 // show prints a result: as JSON when asked to, else as people writes it.

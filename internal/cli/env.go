@@ -32,6 +32,9 @@ type Env struct {
 	// Confine keeps the whole process to some files, for good. It is nil where
 	// the process is not the command's own.
 	Confine func(confine.Reach) error
+	// Separate lets a server run its gateway in a process of its own. Without
+	// it both are parts of this process.
+	Separate bool
 }
 
 // OSEnv returns the real world.
@@ -44,6 +47,7 @@ func OSEnv() Env {
 		Getenv:         os.Getenv,
 		Now:            time.Now,
 		Confine:        confine.ToFiles,
+		Separate:       true,
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}

@@ -209,6 +209,9 @@ func hostileRecords(t *testing.T) string {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := settleRefusals(defaultData); err != nil {
+		t.Fatal(err)
+	}
 	j, err := gateway.OpenJournal(filepath.Join(defaultData, refusalsFile), gateway.JournalOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-project/postern/internal/api"
@@ -26,6 +27,10 @@ type House struct {
 	Snapshots *follow.Snapshots
 	Witness   *follow.Witness
 	Authority *authority.Service
+
+	// follower is told of commits, after the roster and before the call that
+	// made them returns; nil for none.
+	follower atomic.Pointer[func(first uint64, entries []ledger.Entry)]
 }
 
 // HouseOptions say how a data folder is opened.
@@ -137,6 +142,9 @@ func (h *House) committed(log *slog.Logger, first uint64, entries []ledger.Entry
 			log.Error("roster stopped following the ledger: nobody is let in", "entry", first, "err", err)
 		}
 		return
+	}
+	if tell := h.follower.Load(); tell != nil {
+		(*tell)(first, entries)
 	}
 	h.Witness.Record(head)
 	h.Snapshots.Follow(head)

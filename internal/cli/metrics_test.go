@@ -40,7 +40,12 @@ func TestTheManualListsEveryMetric(t *testing.T) {
 	}
 	defer opened.close()
 	a := &app{Env: Env{Now: time.Now, Getenv: func(string) string { return "" }}}
-	s, err := a.newServer(t.Context(), h, tenure{conf: conf, log: slog.New(slog.DiscardHandler), level: new(slog.LevelVar), doors: opened})
+	o := &office{house: h}
+	o.inUse.Store(&declared{conf: conf})
+	if err := o.makeFolders(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.newServer(t.Context(), gatehouse{h.Dir, h.Roster, window{h.Authority, o}}, opening{conf: conf, log: slog.New(slog.DiscardHandler), level: new(slog.LevelVar), doors: opened})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // policyOf returns what a configuration says of certificates.
 func policyOf(c config.Config) authority.Policy {
-	p := authority.Policy{Profiles: &c.Profiles, BlockedKeys: c.BlockedKeys, TPM: c.IssuerTPM, PublicURL: c.Public.PlainURL(), RenewExpired: c.RenewExpired, ACME: map[string]permit.Policy{}}
+	p := authority.Policy{Profiles: &c.Profiles, BlockedKeys: c.BlockedKeys, TPM: c.IssuerTPM, PublicURL: c.Public.PlainURL(), RenewExpired: c.RenewExpired, RenewUnproven: c.RenewUnproven, ACME: map[string]permit.Policy{}}
 	for _, a := range c.ACME {
 		p.ACME[a.Profile] = a.Policy
 	}

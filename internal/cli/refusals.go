@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
@@ -14,9 +16,27 @@ import (
 	"github.com/postern-project/postern/internal/refusal"
 )
 
-// refusalsFile is the gateway's record of whom it turned away, in the data
-// folder.
-const refusalsFile = "refusals.jsonl"
+// refusalsFile is the gateway's record of whom it turned away, in a folder of
+// the data folder that the gateway may write to.
+const (
+	refusalsFolder = "refusals"
+	refusalsName   = "refusals.jsonl"
+	refusalsFile   = refusalsFolder + "/" + refusalsName
+)
+
+// settleRefusals makes that folder, and moves the record there from where
+// earlier versions kept it.
+func settleRefusals(data string) error {
+	if err := os.MkdirAll(filepath.Join(data, refusalsFolder), 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{refusalsName, refusalsName + ".1"} {
+		if err := os.Rename(filepath.Join(data, name), filepath.Join(data, refusalsFolder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
 
 func (a *app) listRefusals(ctx context.Context, limit int) error {
 	if limit < 1 {
@@ -131,6 +151,9 @@ func (a *app) journal(dialled error) (*gateway.Journal, error) {
 		return nil, dialled
 	}
 	if err := a.haveData(); err != nil {
+		return nil, err
+	}
+	if err := settleRefusals(a.data()); err != nil {
 		return nil, err
 	}
 	return gateway.OpenJournal(filepath.Join(a.data(), refusalsFile), gateway.JournalOptions{Now: a.Now})

@@ -23,7 +23,7 @@ func (f *searching) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.dns, "dns", "", "only certificates for this host `NAME` or address")
 	c.Flags().StringVar(&f.key, "key", "", "only certificates of the public key with this `SHA256`")
 	c.Flags().StringVar(&f.issuer, "issuer", "", "only certificates by this `ISSUER`")
-	c.Flags().StringVar(&f.via, "via", "", "only what came through `DOOR`: issue, sign, invite, server-key, renew, self or acme")
+	c.Flags().StringVar(&f.via, "via", "", "only what came through `DOOR`: issue, sign, invite, server-key, scep, renew, renew-unproven, self or acme")
 	c.Flags().Var(&f.within, "expires-within", "only certificates that end so soon, such as 14d, the first to end first")
 	c.Flags().BoolVar(&f.due, "due", false, "only certificates that should have been renewed by now: in the last third\nof their life, at most 30 days before the end, without a successor")
 	c.Flags().StringVar(&f.after, "after", "", "the next page: `PLACE` is what the one before ended with (identities, certificates)")

@@ -59,9 +59,10 @@ program at the same path take over without a refused connection.`,
 	return c
 }
 
-// upConfig returns what is to be served: the file, with the flags added.
-func (a *app) upConfig(flags upFlags) (config.Config, []config.Warning, error) {
-	c, _, err := a.config()
+// upConfig returns what is to be served: what the file says, with the flags
+// added.
+func upConfig(text api.Text, flags upFlags) (config.Config, []config.Warning, error) {
+	c, _, err := parseConfig(text)
 	if err != nil {
 		return config.Config{}, nil, err
 	}
@@ -84,15 +85,25 @@ func (a *app) upConfig(flags upFlags) (config.Config, []config.Warning, error) {
 
 // up runs until ctx ends.
 func (a *app) up(ctx context.Context, flags upFlags) (err error) {
-	conf, warnings, err := a.upConfig(flags)
+	if a.isGate() {
+		return a.runGate(flags)
+	}
+	text, err := a.configText()
 	if err != nil {
+		return err
+	}
+	conf, warnings, err := upConfig(text, flags)
+	if err != nil {
+		return err
+	}
+	if err := apartFrom(a.data(), conf); err != nil {
 		return err
 	}
 	a.warn(warnings)
 	level := new(slog.LevelVar)
 	level.Set(conf.Log.Level)
 	log := telemetry.Logger(a.Stderr, conf.Log.Format, level)
-	a.useMemory()
+	a.useMemory(memoryOfAuthority)
 	if err := confine.Memory(); err != nil {
 		log.Warn("other processes of this user, or a core file, may come to hold keys", "err", err)
 	}
@@ -103,7 +114,7 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 	if err := before.tell(wordPrepared); err != nil {
 		return fmt.Errorf("tell the process before this one: %w", err)
 	}
-	t := tenure{flags, conf, log, level, inherited, before, &sandbox{}}
+	t := tenure{flags, text, conf, log, level, inherited, before, &sandbox{}}
 	for {
 		err := a.occupy(ctx, t)
 		next, ok := errors.AsType[*succession](err)
@@ -115,7 +126,7 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 			_, err := daemon.SdNotify(false, fmt.Sprintf("MAINPID=%d\n%s", next.cmd.Process.Pid, daemon.SdNotifyReady))
 			return err
 		}
-		t.conf, t.parent = next.conf, nil
+		t.text, t.conf, t.parent = next.text, next.conf, nil
 		if t.doors, err = adoptAll(next.files, next.notes); err != nil {
 			return err
 		}
@@ -126,7 +137,8 @@ func (a *app) up(ctx context.Context, flags upFlags) (err error) {
 // A tenure is one time of having the data folder.
 type tenure struct {
 	flags  upFlags
-	conf   config.Config
+	text   api.Text
+	conf   config.Config // what text and flags come to
 	log    *slog.Logger
 	level  *slog.LevelVar
 	doors  *doors  // those that there are before the configuration is looked at
@@ -163,11 +175,11 @@ func (a *app) occupy(ctx context.Context, t tenure) (err error) {
 		return err
 	}
 	defer house.Close()
-	s, err := a.newServer(ctx, house, t)
+	o, err := a.newOffice(ctx, house, t)
 	if err != nil {
 		return err
 	}
-	return s.run()
+	return o.run()
 }
 
 // leave lets the data folder go; of one that 'up' made for nothing it leaves no

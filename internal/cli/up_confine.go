@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,7 +23,9 @@ import (
 type sandbox struct {
 	reach confine.Reach // zero unless held
 	held  bool
-	why   string // why it is not held though it was meant to be; "" otherwise
+	// socket is one that was made before, wherever it lies.
+	socket string
+	why    string // why it is not held though it was meant to be; "" otherwise
 }
 
 // The parts of the system that a server reads: the resolver's files, roots,
@@ -35,75 +40,123 @@ var (
 	systemRuns = []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
 )
 
-// confine keeps the process to the files of the configuration in use, before
-// anybody outside is listened to.
-func (s *server) confine(socket net.Listener) error {
-	if s.app.Confine == nil || s.flags.unconfined || s.box.held {
+// keep keeps the process to what it needs, before anybody outside is listened
+// to.
+func (b *sandbox) keep(a *app, flags upFlags, log *slog.Logger, reach func() (confine.Reach, error)) error {
+	if a.Confine == nil || flags.unconfined || b.held {
 		return nil
 	}
-	reach, err := s.reach(socket)
+	r, err := reach()
 	if err != nil {
 		return err
 	}
-	switch err := s.app.Confine(reach); {
+	switch err := a.Confine(r); {
 	case errors.Is(err, confine.ErrUnsupported):
-		s.box.why = err.Error()
-		s.log.Info("not confined to its files", "why", err)
+		b.why = err.Error()
+		log.Info("not confined to its files", "why", err)
 	case err != nil:
 		return withHint(fmt.Errorf("keep this process to its files: %w", err), "'postern up --no-sandbox' does without")
 	default:
-		s.box.reach, s.box.held = reach, true
-		s.log.Debug("kept to its files")
+		b.reach, b.held = r, true
+		log.Debug("kept to its files")
 	}
 	return nil
 }
 
-// reach returns what this server does with files.
-func (s *server) reach(socket net.Listener) (confine.Reach, error) {
-	state, err := follow.StateDir()
-	if err != nil {
-		return confine.Reach{}, err
+// confine keeps the authority's process to the files of the configuration. What
+// it starts at an upgrade is kept to as much, a gateway included, so what that
+// reads is in it.
+func (o *office) confine(socket net.Listener) error {
+	return o.box.keep(o.app, o.flags, o.log, func() (confine.Reach, error) {
+		state, err := follow.StateDir()
+		if err != nil {
+			return confine.Reach{}, err
+		}
+		program, err := os.Executable()
+		if err != nil {
+			return confine.Reach{}, err
+		}
+		conf := o.inUse.Load().conf
+		return confine.Reach{
+			Read:  slices.Concat(systemReads, o.app.trustFiles(), filesOf(conf, "")),
+			Write: slices.Concat([]string{o.house.Dir, state, filepath.Dir(socket.Addr().String()), "/dev/tpmrm0", "/dev/tpm0", conf.IssuerTPM}, written(conf)),
+			Run:   append(systemRuns, filepath.Dir(program)), // SIGUSR2 starts what is there then
+		}, nil
+	})
+}
+
+// confine keeps the gateway's process to what it shows and to its own part of
+// the data folder. The keys of the authority are out of its reach.
+func (s *server) confine() error {
+	err := s.box.keep(s.app, s.flags, s.log, func() (confine.Reach, error) {
+		conf := *s.inUse.Load()
+		r := confine.Reach{
+			Read:  slices.Concat(systemReads, s.app.trustFiles(), filesOf(conf, s.house.Dir), []string{filepath.Join(s.house.Dir, downloadsFolder)}),
+			Write: written(conf),
+			Run:   systemRuns,
+		}
+		for _, all := range []*[]string{&r.Read, &r.Write} { // nothing reaches the rest of the data folder, wherever it lies
+			*all = slices.DeleteFunc(*all, func(folder string) bool { return folder != "" && holds(folder, s.house.Dir) })
+		}
+		for _, name := range gatesFolders {
+			r.Write = append(r.Write, filepath.Join(s.house.Dir, name))
+		}
+		s.box.socket = conf.ForwardAuth.Socket
+		return r, nil
+	})
+	if s.box.held {
+		confine.Ask(func(path string) (io.ReadCloser, error) {
+			data, err := s.house.Authority.ReadFile(s.alive, path)
+			return io.NopCloser(bytes.NewReader(data)), err
+		})
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return confine.Reach{}, err
-	}
-	conf := s.inUse.Load()
-	r := confine.Reach{
-		Read:  slices.Concat(systemReads, filesOf(*conf)),
-		Write: []string{s.house.Dir, state, filepath.Dir(socket.Addr().String()), "/dev/null", "/dev/tpmrm0", "/dev/tpm0", conf.IssuerTPM},
-		Run:   append(systemRuns, filepath.Dir(program)), // SIGUSR2 starts what is there then
-	}
+	return err
+}
+
+// trustFiles are what the system's resolver and roots are read from besides.
+func (a *app) trustFiles() (all []string) {
 	for _, variable := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		for path := range strings.SplitSeq(s.app.Getenv(variable), ":") {
+		for path := range strings.SplitSeq(a.Getenv(variable), ":") {
 			if path != "" {
-				r.Read = append(r.Read, path)
+				all = append(all, path)
 			}
 		}
 	}
 	if target, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
-		r.Read = append(r.Read, filepath.Dir(target))
+		all = append(all, filepath.Dir(target))
 	}
-	if conf.ForwardAuth.Socket != "" {
-		r.Write = append(r.Write, filepath.Dir(conf.ForwardAuth.Socket))
-	}
-	return r, nil
+	return all
 }
 
-// filesOf returns the folders that a configuration has the server read. A
-// program that replaces a file puts a new one in its place, so its folder has
-// to be named; and a site that is a symbolic link is moved by another link, so
-// what lies beside its folder is named as well.
-func filesOf(c config.Config) []string {
+// written returns what a configuration has a gateway write.
+func written(c config.Config) []string {
+	all := []string{"/dev/null"}
+	if c.ForwardAuth.Socket != "" {
+		all = append(all, filepath.Dir(c.ForwardAuth.Socket))
+	}
+	return all
+}
+
+// filesOf returns what a configuration has a server read. A program that
+// replaces a file puts a new one in its place, so its folder has to be named;
+// and a site that is a symbolic link is moved by another link, so what lies
+// beside its folder is named as well. But no folder is named in which apart
+// lies, if that is not "": files in it somebody else has to read.
+func filesOf(c config.Config, apart string) []string {
 	var all []string
+	beside := func(path string) {
+		if folder := filepath.Dir(path); apart == "" || !holds(folder, apart) {
+			all = append(all, folder)
+		}
+	}
 	files := c.Reads
-	if c.File != "" {
+	if c.File != "" && apart == "" { // a gateway is given its text
 		files = append(slices.Clone(files), c.File)
 	}
 	for _, file := range files {
-		all = append(all, filepath.Dir(file))
+		beside(file)
 		if target, err := filepath.EvalSymlinks(file); err == nil {
-			all = append(all, filepath.Dir(target))
+			beside(target)
 		}
 	}
 	for _, site := range c.Sites {
@@ -113,7 +166,8 @@ func filesOf(c config.Config) []string {
 		all = append(all, site.Static)
 		if info, err := os.Lstat(site.Static); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			if target, err := filepath.EvalSymlinks(site.Static); err == nil {
-				all = append(all, filepath.Dir(target))
+				all = append(all, target)
+				beside(target)
 			}
 		}
 	}
@@ -126,18 +180,39 @@ func filesOf(c config.Config) []string {
 	return slices.Compact(all)
 }
 
+// apartFrom refuses a site that would serve the data folder.
+func apartFrom(data string, c config.Config) error {
+	for _, site := range c.Sites {
+		if site.Static != "" && holds(site.Static, data) {
+			return withHint(fmt.Errorf("site %s would serve the data folder %s, with every key in it", site.Host, here(data)),
+				"give the site a folder of its own, or the data folder another place (--data)")
+		}
+	}
+	return nil
+}
+
+// holds reports whether path lies in the folder, or is it, by whatever links.
+func holds(folder, path string) bool {
+	for _, p := range []*string{&folder, &path} {
+		if abs, err := filepath.Abs(*p); err == nil {
+			*p = abs
+		}
+	}
+	return (confine.Reach{Read: []string{folder}}).Covers(path)
+}
+
 // beyond refuses a configuration that asks for files which this process gave
 // up when it started, and names the first.
-func (b *sandbox) beyond(next config.Config) error {
+func (b *sandbox) beyond(next config.Config, apart string) error {
 	if b == nil || !b.held {
 		return nil
 	}
-	for _, path := range filesOf(next) {
+	for _, path := range filesOf(next, apart) {
 		if !b.reach.Covers(path) {
 			return restartFor(path)
 		}
 	}
-	if s := next.ForwardAuth.Socket; s != "" && !(confine.Reach{Write: b.reach.Write}).Covers(filepath.Dir(s)) {
+	if s := next.ForwardAuth.Socket; s != "" && s != b.socket && !(confine.Reach{Write: b.reach.Write}).Covers(filepath.Dir(s)) {
 		return restartFor(filepath.Dir(s))
 	}
 	return nil
@@ -150,7 +225,7 @@ func restartFor(path string) error {
 // explain adds to an error of a new configuration what the sandbox may have to
 // do with it.
 func (b *sandbox) explain(err error) error {
-	if b == nil || !b.held || !strings.Contains(err.Error(), fs.ErrPermission.Error()) {
+	if err == nil || b == nil || !b.held || !strings.Contains(err.Error(), fs.ErrPermission.Error()) {
 		return err
 	}
 	return fmt.Errorf("%w (this process was kept to the files of the configuration it started with: if they may be read otherwise, restart postern)", err)

@@ -38,7 +38,7 @@ func (s *server) fillForward(conf config.Config, next, old *sites) error {
 	if old.forward != nil && old.forward.path == f.Socket {
 		return errors.New("forward_auth: mode and header change with a restart, or with another socket")
 	}
-	ln, err := listenForward(f, s.parent != nil)
+	ln, err := listenForward(f, s.follows)
 	if err != nil {
 		return fmt.Errorf("forward_auth: %w", err)
 	}

@@ -21,7 +21,7 @@ func TestStatusTellsOfATheft(t *testing.T) {
 		"forged": {refusal.NotInLedger, true}, "distrusted": {refusal.IssuerDistrusted, true}, "revoked": {refusal.Revoked, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j, err := gateway.OpenJournal(filepath.Join(t.TempDir(), refusalsFile), gateway.JournalOptions{})
+			j, err := gateway.OpenJournal(filepath.Join(t.TempDir(), refusalsName), gateway.JournalOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

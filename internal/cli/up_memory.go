@@ -8,25 +8,31 @@ import (
 	"strings"
 )
 
-// What the garbage collector may take: the heap grows to four times what
-// lives before it is collected, which saves about a tenth of the CPU time of a
-// request (docs/performance.md); past half of the memory it is collected as
-// often as it takes to stay there.
-const (
-	heapGrowth  = 300 // percent
-	memoryShare = 2
+// A memoryUse is what the garbage collector of a process may take: the heap
+// grows by so many percent of what lives before it is collected; past a share
+// of the memory it is collected as often as it takes to stay there.
+type memoryUse struct {
+	growth int
+	share  int64
+}
+
+// For the gateway the heap grows to four times what lives, which saves about a
+// tenth of the CPU time of a request (docs/performance.md).
+var (
+	memoryOfGateway   = memoryUse{growth: 300, share: 2}
+	memoryOfAuthority = memoryUse{growth: 100, share: 4}
 )
 
-// useMemory sets the garbage collector for a server, unless the operator has
-// said otherwise in GOGC or GOMEMLIMIT. Where the machine's memory is not
-// known it changes nothing.
-func (a *app) useMemory() {
+// useMemory sets the garbage collector of a server's process, unless the
+// operator has said otherwise in GOGC or GOMEMLIMIT. Where the machine's memory
+// is not known it changes nothing.
+func (a *app) useMemory(u memoryUse) {
 	total := memory()
 	if total == 0 || a.Getenv("GOGC") != "" || a.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	debug.SetMemoryLimit(total / memoryShare)
-	debug.SetGCPercent(heapGrowth)
+	debug.SetMemoryLimit(total / u.share)
+	debug.SetGCPercent(u.growth)
 }
 
 // memory returns the bytes of memory that this process may use: the machine's,

@@ -8,20 +8,20 @@ import (
 
 // notify tells the service manager, if there is one, how the server is (see
 // sd_notify(3)). A trouble is written down and changes nothing.
-func (s *server) notify(state string) {
+func (o *office) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("service manager not told", "state", state, "err", err)
+		o.log.Warn("service manager not told", "state", state, "err", err)
 	}
 }
 
 // notifyReady says that the server serves, and what.
-func (s *server) notifyReady() {
-	if s.parent != nil {
+func (o *office) notifyReady(at string) {
+	if o.parent != nil {
 		return // the process that this one follows says so, being believed
 	}
-	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + s.statusLine())
+	o.notify(daemon.SdNotifyReady + "\nSTATUS=" + o.statusLine(at))
 }
 
-func (s *server) statusLine() string {
-	return fmt.Sprintf("serving at %s, %d configured", s.doors.Load().sites[0].Addr(), len(s.inUse.Load().Sites))
+func (o *office) statusLine(at string) string {
+	return fmt.Sprintf("serving at %s, %d configured", at, len(o.inUse.Load().conf.Sites))
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -17,7 +16,7 @@ import (
 	"time"
 
 	"github.com/postern-project/postern/internal/agent"
-	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/roster"
@@ -120,8 +119,8 @@ func (s *server) freshen(ctx context.Context) {
 }
 
 // refOf returns which certificate leaf is, if one of our issuers has signed it.
-func (s *server) refOf(leaf *x509.Certificate) (ref ledger.Ref, ok bool) {
-	for _, issuer := range s.house.Roster.Issuers() {
+func refOf(r *roster.Roster, leaf *x509.Certificate) (ref ledger.Ref, ok bool) {
+	for _, issuer := range r.Issuers() {
 		if leaf.CheckSignatureFrom(issuer.Certificate) == nil {
 			ref, err := roster.RefOf(leaf, issuer.Certificate)
 			return ref, err == nil
@@ -130,12 +129,14 @@ func (s *server) refOf(leaf *x509.Certificate) (ref ledger.Ref, ok bool) {
 	return ledger.Ref{}, false
 }
 
-// ours reports whether the roster still calls the certificate good, so that one
+// stillGood reports whether the roster calls the certificate good, so that one
 // from a data folder that was put back is not shown again.
-func (s *server) ours(leaf *x509.Certificate) bool {
-	ref, ok := s.refOf(leaf)
-	return ok && s.house.Roster.Check(ref, leaf.NotBefore).Code == ""
+func stillGood(r *roster.Roster, leaf *x509.Certificate) bool {
+	ref, ok := refOf(r, leaf)
+	return ok && r.Check(ref, leaf.NotBefore).Code == ""
 }
+
+func (s *server) ours(leaf *x509.Certificate) bool { return stillGood(s.house.Roster, leaf) }
 
 // stillOurs returns a function that does what ours does and checks no signature
 // twice. It is for one goroutine at a time.
@@ -144,7 +145,7 @@ func (s *server) stillOurs() func(leaf *x509.Certificate) bool {
 	var ref ledger.Ref
 	return func(leaf *x509.Certificate) (ok bool) {
 		if leaf != known {
-			if ref, ok = s.refOf(leaf); !ok {
+			if ref, ok = refOf(s.house.Roster, leaf); !ok {
 				return false
 			}
 			known = leaf
@@ -156,20 +157,8 @@ func (s *server) stillOurs() func(leaf *x509.Certificate) bool {
 // keeperOf returns what obtains the certificate of host, or takes the one from
 // the last run.
 func (s *server) keeperOf(host string) (*agent.Keeper, error) {
-	name, err := serverName(host)
-	if err != nil {
-		return nil, err
-	}
-	request := authority.IssueRequest{Name: name, Profile: "server", Via: "self"}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		request.IPs = []netip.Addr{ip}
-	} else {
-		request.DNSNames = []string{host}
-	}
 	issue := func(ctx context.Context, spki []byte) ([][]byte, error) {
-		r := request
-		r.PublicKey = spki
-		issued, err := s.house.Authority.Issue(ctx, r)
+		issued, err := s.house.Authority.IssueServed(ctx, api.OwnRequest{Host: host, PublicKey: spki})
 		return issued.Chain, err
 	}
 	dir := filepath.Join(s.house.Dir, servedFolder, strings.ReplaceAll(host, ":", "-"))

@@ -13,13 +13,10 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-project/postern/internal/acme"
-	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/assertion"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/enroll"
@@ -31,20 +28,18 @@ import (
 	"github.com/postern-project/postern/internal/telemetry"
 )
 
-// A server is one run of 'up': a house, the gateway before it, and the socket
-// for commands.
+// A server is the gateway with all that stands behind its doors: the sites,
+// the public side and the protocols by which keys get to devices.
 type server struct {
 	app     *app
-	house   *House
+	house   gatehouse
 	flags   upFlags
 	log     *slog.Logger
 	level   *slog.LevelVar
-	radar   *radar
 	reloads *prometheus.CounterVec
 	answers *prometheus.CounterVec // of OCSP responders
-	parent  *parent                // nil unless this process follows another
+	follows bool                   // takes the place of another server
 	box     *sandbox
-	started time.Time
 
 	alive      context.Context // ends when the server stops, with the cause
 	end        context.CancelCauseFunc
@@ -53,7 +48,6 @@ type server struct {
 	journal    *gateway.Journal
 	metrics    *prometheus.Registry
 	public     http.Handler
-	unawait    func()            // no switch of issuers waits for this gateway any more
 	course     enroll.Course     // of invitations
 	access     enroll.Access     // of those who have no invitation
 	downloads  *enroll.Downloads // for the page of an invitation
@@ -63,7 +57,6 @@ type server struct {
 	assertions *assertion.Signer
 	publicCA   atomic.Pointer[publicCA] // nil until a host's certificate is to be public
 
-	responders   responders
 	registration registration
 
 	mu    sync.Mutex // held while a configuration is put in force; guards open
@@ -73,13 +66,21 @@ type server struct {
 	sites atomic.Pointer[sites]
 	// refilled has an element when sites has new hosts.
 	refilled chan struct{}
-	wrong    atomic.Pointer[string] // why the newest file is not in force
-	ready    atomic.Bool
 }
 
-func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, error) {
+// An opening is what a server begins with.
+type opening struct {
+	flags   upFlags
+	conf    config.Config
+	follows bool
+	log     *slog.Logger
+	level   *slog.LevelVar
+	doors   *doors
+}
+
+func (a *app) newServer(ctx context.Context, house gatehouse, t opening) (*server, error) {
 	log := t.log
-	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, parent: t.parent, box: t.box, started: a.Now(), metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
+	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, follows: t.follows, box: &sandbox{}, metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
 	s.alive, s.end = context.WithCancelCause(ctx)
 	var err error
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
@@ -106,15 +107,14 @@ func (a *app) newServer(ctx context.Context, house *House, t tenure) (*server, e
 	if err != nil {
 		return nil, err
 	}
-	s.unawait = house.Authority.Await(s)
-	s.radar = &radar{due: house.Authority.Due, now: a.Now}
+	ending := &radar{due: house.Authority.Due, now: a.Now}
 	s.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_reloads_total", Help: "Configurations that were read again, by what became of them: in-force or refused.",
 	}, []string{"result"})
 	s.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_ocsp_answers_total", Help: "Questions to OCSP responders about certificates from files, by what became of them: good, revoked or failed.",
 	}, []string{"result"})
-	for _, c := range []prometheus.Collector{s.radar.gauge(), s.reloads, s.answers} {
+	for _, c := range []prometheus.Collector{ending.gauge(), s.reloads, s.answers} {
 		if err := s.metrics.Register(c); err != nil {
 			return nil, err
 		}
@@ -239,46 +239,16 @@ func (s *server) siteURLs(name identity.Name) []string {
 	return urls
 }
 
-// run serves until the context it was made with ends or a part of it cannot go
-// on, and then closes it.
-func (s *server) run() error {
-	defer s.log.Info("stopped")
+// run serves until the server is ended or a part of it cannot go on, and then
+// closes it.
+func (s *server) run() {
 	defer s.close()
-	socket, err := api.Listen(s.house.Lock, s.log)
-	if err != nil {
-		return err
-	}
-	if err := s.confine(socket); err != nil {
-		return err
-	}
-	s.openDoors()
-	s.part("commands", func(ctx context.Context) error {
-		return api.Serve(ctx, socket, api.Handler(s.house.Authority, s, s.log), s.log)
-	})
-	s.part("configuration", s.watch)
 	s.part("acme", s.acme.Run)
-	s.part("responders", s.followIssuers)
-	s.part("upgrade", s.succeed)
-	s.ready.Store(true)
-	if err := s.welcome(s.alive); err != nil {
-		return err
-	}
-	s.notifyReady()
-	if err := s.parent.tell(wordReady); err != nil {
-		return fmt.Errorf("tell the process before this one: %w", err)
-	}
 	s.part("certificates", s.keepFresh)
 	<-s.alive.Done()
-	s.ready.Store(false)
-	why := context.Cause(s.alive)
-	if _, ok := errors.AsType[*succession](why); !ok {
-		s.notify(daemon.SdNotifyStopping)
+	if why := context.Cause(s.alive); !errors.Is(why, errStopping) && !errors.Is(why, gateway.ErrHandover) {
+		s.log.Error("the gateway stops", "err", why)
 	}
-	if errors.Is(why, context.Canceled) { // it names the signal
-		s.log.Info("stopping", "why", why.Error())
-		return nil
-	}
-	return why
 }
 
 // openDoors begins to serve, and has every later configuration do so.
@@ -305,7 +275,6 @@ func (s *server) close() error {
 	s.end(nil)
 	s.tasks.Wait() // requests get their grace
 	s.acme.Close()
-	s.unawait()
 	s.gateway.Close()
 	s.sites.Swap(&sites{}).dropUnless(&sites{})
 	if p := s.publicCA.Swap(nil); p != nil {

@@ -10,16 +10,10 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/config"
+	"github.com/postern-project/postern/internal/split"
 )
-
-// A socketNote says what one inherited socket is for.
-type socketNote struct {
-	Side  string `json:"side"`
-	Host  string `json:"host,omitzero"`
-	Port  uint16 `json:"port,omitzero"`
-	Given bool   `json:"given,omitzero"`
-}
 
 // activated returns the doors whose sockets the service manager has opened
 // (LISTEN_FDS, see sd_listen_fds(3)). Their names say what they are for.
@@ -39,7 +33,7 @@ func activated() (d *doors, err error) {
 		if side == "" {
 			return d, withHint(fmt.Errorf("the service manager passes a socket called %q", f.Name()), "FileDescriptorName= has to be sites, http3, public or metrics")
 		}
-		if err := d.adopt(f, socketNote{Side: side, Given: true}); err != nil {
+		if err := d.adopt(f, api.Socket{Side: side, Given: true}); err != nil {
 			return d, err
 		}
 	}
@@ -47,7 +41,7 @@ func activated() (d *doors, err error) {
 }
 
 // adopt makes a door of an open socket. f stays the caller's.
-func (d *doors) adopt(f *os.File, n socketNote) error {
+func (d *doors) adopt(f *os.File, n api.Socket) error {
 	if n.Side == sideHTTP3 {
 		return d.adoptPackets(f, n)
 	}
@@ -73,6 +67,8 @@ func (d *doors) adopt(f *os.File, n socketNote) error {
 		d.public = one
 	case n.Side == sideMetrics && d.metrics == nil:
 		d.metrics = one
+	case n.Side == sidePlain && d.plain == nil:
+		d.plain = one
 	default:
 		l.Close()
 		return fmt.Errorf("there are two sockets for the %s, and one is wanted", n.Side)
@@ -81,7 +77,7 @@ func (d *doors) adopt(f *os.File, n socketNote) error {
 }
 
 // adoptPackets makes a door of an open socket for HTTP/3.
-func (d *doors) adoptPackets(f *os.File, n socketNote) error {
+func (d *doors) adoptPackets(f *os.File, n api.Socket) error {
 	c, err := net.FilePacketConn(f)
 	if err != nil {
 		return fmt.Errorf("the socket for %s cannot be used: %w", n.Side, err)
@@ -99,24 +95,24 @@ func (d *doors) adoptPackets(f *os.File, n socketNote) error {
 
 // copies returns a copy of every socket, for another process or a later turn.
 // The caller closes them.
-func (d *doors) copies() (files []*os.File, notes []socketNote, err error) {
+func (d *doors) copies() (files []*os.File, notes []api.Socket, err error) {
 	for _, one := range d.all() {
 		l, ok := one.Listener.(syscall.Conn)
 		if !ok {
 			return files, nil, errors.New("a listener is no socket")
 		}
-		f, err := copyOf(l)
+		f, err := split.Copy(l)
 		if err != nil {
 			return files, nil, err
 		}
 		files = append(files, f)
-		notes = append(notes, socketNote{Side: one.side, Host: one.address.Host, Port: one.address.Port, Given: one.given})
+		notes = append(notes, api.Socket{Side: one.side, Host: one.address.Host, Port: one.address.Port, Given: one.given})
 	}
 	return files, notes, nil
 }
 
 // adoptAll makes doors of sockets and their notes.
-func adoptAll(files []*os.File, notes []socketNote) (*doors, error) {
+func adoptAll(files []*os.File, notes []api.Socket) (*doors, error) {
 	d := &doors{}
 	for i, n := range notes {
 		if err := d.adopt(files[i], n); err != nil {
@@ -143,7 +139,7 @@ func (a *app) inherit() (*doors, *parent, error) {
 		return d, nil, err
 	}
 	os.Unsetenv(successionVariable)
-	var notes []socketNote
+	var notes []api.Socket
 	if err := json.Unmarshal([]byte(text), &notes); err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", successionVariable, err)
 	}

@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/config"
-	"github.com/postern-project/postern/internal/gateway"
 )
 
 // How long a new process may take to read its configuration, and to serve once
@@ -30,8 +30,9 @@ type succession struct {
 	words *os.File // what the new process says
 	read  *bufio.Reader
 	files []*os.File // copies of the sockets
-	notes []socketNote
-	conf  config.Config // in force when it began
+	notes []api.Socket
+	text  api.Text // in force when it began
+	conf  config.Config
 }
 
 // Error is what the log says of the server's end.
@@ -39,12 +40,9 @@ func (n *succession) Error() string {
 	return fmt.Sprintf("process %d takes over", n.cmd.Process.Pid)
 }
 
-// Unwrap makes the gateway hurry.
-func (n *succession) Unwrap() error { return gateway.ErrHandover }
-
 // succeed waits for the signal to replace the program, as long as ctx lives.
 // When the new program cannot start, this one goes on as if nothing had been.
-func (s *server) succeed(ctx context.Context) error {
+func (o *office) succeed(ctx context.Context) error {
 	asked := make(chan os.Signal, 1)
 	if len(successionSignals) == 0 {
 		return nil
@@ -57,25 +55,26 @@ func (s *server) succeed(ctx context.Context) error {
 			return nil
 		case <-asked:
 		}
-		n, err := s.prepare(ctx)
+		n, err := o.prepare(ctx)
 		if err != nil {
-			s.log.Error("upgrade given up, this process goes on", "err", err)
+			o.log.Error("upgrade given up, this process goes on", "err", err)
 			continue
 		}
-		s.end(n)
+		o.end(n)
 		return nil
 	}
 }
 
 // prepare starts the new process and waits until it wants the data folder.
-func (s *server) prepare(ctx context.Context) (n *succession, err error) {
-	n = &succession{conf: *s.inUse.Load()}
+func (o *office) prepare(ctx context.Context) (n *succession, err error) {
+	now := o.inUse.Load()
+	n = &succession{text: now.text, conf: now.conf}
 	defer func() {
 		if err != nil {
 			n.abandon()
 		}
 	}()
-	if n.files, n.notes, err = s.doors.Load().copies(); err != nil {
+	if n.files, n.notes, err = o.gate.sockets(ctx); err != nil {
 		return n, err
 	}
 	notes, err := json.Marshal(n.notes)
@@ -92,14 +91,14 @@ func (s *server) prepare(ctx context.Context) (n *succession, err error) {
 	}
 	defer say.Close()
 	n.words, n.read = words, bufio.NewReader(words)
-	n.cmd = exec.Command(program, s.app.Args...)
+	n.cmd = exec.Command(program, o.app.Args...)
 	n.cmd.Env = append(os.Environ(), successionVariable+"="+string(notes))
-	n.cmd.Stdout, n.cmd.Stderr = s.app.Stdout, s.app.Stderr
+	n.cmd.Stdout, n.cmd.Stderr = o.app.Stdout, o.app.Stderr
 	n.cmd.ExtraFiles = append([]*os.File{say}, n.files...)
 	if err := n.cmd.Start(); err != nil {
 		return n, err
 	}
-	s.log.Info("upgrade begun", "process", n.cmd.Process.Pid, "program", program)
+	o.log.Info("upgrade begun", "process", n.cmd.Process.Pid, "program", program)
 	say.Close() // so that the new process's end is heard
 	stop := context.AfterFunc(ctx, func() { words.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

@@ -11,10 +11,9 @@ import (
 	"strings"
 
 	"github.com/postern-project/postern/internal/agent"
-	"github.com/postern-project/postern/internal/authority"
+	"github.com/postern-project/postern/internal/api"
 	"github.com/postern-project/postern/internal/config"
 	"github.com/postern-project/postern/internal/gateway"
-	"github.com/postern-project/postern/internal/identity"
 	"github.com/postern-project/postern/internal/upstream"
 )
 
@@ -82,16 +81,8 @@ func (s *server) clientCertificate(ctx context.Context, site config.Site) (get f
 // keepOwn obtains the certificate by which the gateway is known to the
 // application of a site, sites/HOST/upstream, and keeps it fresh.
 func (s *server) keepOwn(ctx context.Context, host string) (keeper, error) {
-	base, err := serverName(host)
-	if err != nil {
-		return keeper{}, err
-	}
-	name, err := identity.ParseName(base.String() + "/upstream")
-	if err != nil {
-		return keeper{}, err
-	}
 	issue := func(ctx context.Context, spki []byte) ([][]byte, error) {
-		issued, err := s.house.Authority.Issue(ctx, authority.IssueRequest{Name: name, Profile: "service", Via: "self", PublicKey: spki})
+		issued, err := s.house.Authority.IssueUpstream(ctx, api.OwnRequest{Host: host, PublicKey: spki})
 		return issued.Chain, err
 	}
 	dir := filepath.Join(s.house.Dir, upstreamFolder, strings.ReplaceAll(host, ":", "-"))

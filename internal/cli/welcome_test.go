@@ -19,7 +19,7 @@ func TestTheFirstDeviceIsRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{house: h}
+	o := &office{house: h}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestTheFirstDeviceIsRemembered(t *testing.T) {
 	}
 	alone := func(want bool) {
 		t.Helper()
-		if got, err := s.nobodyEnrolled(t.Context()); err != nil || got != want {
+		if got, err := o.nobodyEnrolled(t.Context()); err != nil || got != want {
 			t.Errorf("nobody is enrolled: %v, %v", got, err)
 		}
 	}

@@ -2,10 +2,10 @@ package config
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/postern-project/postern/internal/confine"
 	"github.com/postern-project/postern/internal/profile"
 )
 
@@ -25,7 +25,7 @@ func (r *reader) blockedKeys(n ast.Node) profile.Blocklist {
 }
 
 func readBlocklist(path string) (profile.Blocklist, error) {
-	f, err := os.Open(path)
+	f, err := confine.Open(path)
 	if err != nil {
 		return profile.Blocklist{}, fmt.Errorf("%s: %w", path, plain(err))
 	}

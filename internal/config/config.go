@@ -66,6 +66,9 @@ type Config struct {
 	// RenewExpired is for how long after its end a certificate can be renewed
 	// by proof of its key; zero is not at all.
 	RenewExpired time.Duration
+	// RenewUnproven are the profiles whose certificates a browser can renew,
+	// which cannot prove it by the old key.
+	RenewUnproven []string
 	// IssuerKey is the kind of key that new issuers get.
 	IssuerKey keys.Kind
 	// IssuerTPM is the device of the TPM that they are made in; "" for files.
@@ -154,6 +157,8 @@ func Default() Config {
 		Log:       Log{Format: telemetry.Text, Level: slog.LevelInfo},
 		IssuerKey: keys.ECDSAP256,
 		Profiles:  profile.Builtins(),
+
+		RenewUnproven: []string{"device"},
 	}
 	c.Public.Listen = c.Listen[0].next()
 	return c

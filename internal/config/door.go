@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -25,6 +26,26 @@ func parseRenewExpired(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s: between 0s and 90d", s)
 	}
 	return d, nil
+}
+
+// renewUnproven reads which certificates a browser can renew. That a profile is
+// there is looked at once all of them are read.
+func (r *reader) renewUnproven(n ast.Node) []string {
+	names := []string{}
+	for _, it := range r.list(n, "renew_unproven") {
+		names = append(names, it.text)
+		r.unproven = append(r.unproven, it)
+	}
+	return names
+}
+
+// fitsUnproven refuses profiles that nobody has declared.
+func (r *reader) fitsUnproven(c Config) {
+	for _, it := range r.unproven {
+		if !slices.Contains(c.Profiles.Names(), it.text) {
+			r.fail(it.at, "the built-in ones are device, service, server and admin; others stand under 'profiles:'", "renew_unproven: there is no profile %q", it.text)
+		}
+	}
 }
 
 // fitsAsking sees to it that there is a page on which access can be asked for.

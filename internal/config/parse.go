@@ -17,16 +17,22 @@ import (
 // Load reads the file at path. The error of a file that is not there is
 // fs.ErrNotExist.
 func Load(path string) (Config, []Warning, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Config{}, nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	data, err := Read(path)
 	if err != nil {
 		return Config{}, nil, err
 	}
 	return Parse(path, data)
+}
+
+// Read returns what the file at path says, for Parse. Of one that is too long
+// it returns no more than it takes to see that.
+func Read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 
 // Parse reads a configuration. The name stands in errors, and relative folders
@@ -68,6 +74,7 @@ func (r *reader) config(root ast.Node) Config {
 		"forward_auth":    func(n ast.Node) { c.ForwardAuth = r.forwardAuth(n) },
 		"public_ca":       func(n ast.Node) { c.PublicCA = r.publicCA(n) },
 		"acme":            func(n ast.Node) { c.ACME = r.acme(n) },
+		"renew_unproven":  func(n ast.Node) { c.RenewUnproven = r.renewUnproven(n) },
 		"renew_expired":   r.word("renew_expired", func(s string) (err error) { c.RenewExpired, err = parseRenewExpired(s); return err }),
 		"issuers":         func(n ast.Node) { r.issuers(n, &c) },
 		"time_zone":       r.word("time_zone", func(s string) (err error) { c.Zone, err = parseZone(s); return err }),
@@ -79,6 +86,7 @@ func (r *reader) config(root ast.Node) Config {
 	r.forwardHostIsNoSite(c)
 	r.networksExist(c)
 	r.acmeProfilesAreForServers(c)
+	r.fitsUnproven(c)
 	c.Reads = r.reads
 	return c
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/postern-project/postern/internal/chain"
+	"github.com/postern-project/postern/internal/confine"
 	"github.com/postern-project/postern/internal/upstream"
 )
 
@@ -164,7 +164,7 @@ func (r *reader) absolute(p string) string {
 }
 
 func readable(path string) error {
-	f, err := os.Open(path)
+	f, err := confine.Open(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, plain(err))
 	}
@@ -174,7 +174,7 @@ func readable(path string) error {
 // readCA reads a file of roots. One that is missing, empty or broken is an
 // error and never the system's roots.
 func readCA(path string) ([]*x509.Certificate, error) {
-	f, err := os.Open(path)
+	f, err := confine.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, plain(err))
 	}

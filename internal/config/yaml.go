@@ -17,6 +17,8 @@ type reader struct {
 	base  string // the folder that relative paths are relative to
 	lines []string
 	reads []string // the files that path was asked for
+	// unproven are the profiles that renew_unproven names.
+	unproven []item
 	problems
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/postern-project/postern/internal/authority"
 	"github.com/postern-project/postern/internal/identity"
+	"github.com/postern-project/postern/internal/invite"
 	"github.com/postern-project/postern/internal/ledger"
 	"github.com/postern-project/postern/internal/page"
 )
@@ -54,19 +55,18 @@ func RenewHandler(o RenewOptions) http.Handler {
 // renewPath is the address of renewal on every site.
 const renewPath = "/.postern/renew"
 
-// renewFrom is how long before a certificate's end it is time to renew it.
-const renewFrom = 30 * 24 * time.Hour
-
 // offerRenewal shows the page that makes the new key.
 func offerRenewal(o RenewOptions, w http.ResponseWriter, r *http.Request) error {
 	c, ok := o.Certificate(r)
 	if !ok {
 		return refuse(http.StatusForbidden, "no-certificate", "only the holder of a certificate can renew it: ask for an invitation")
 	}
-	page.Renew(page.RenewView{
-		Site: r.Host, Name: c.Subject.CommonName, Until: c.NotAfter.UTC().Format("2 January 2006"),
-		Early: c.NotAfter.Sub(o.Now()) > renewFrom,
-	}).Write(w, http.StatusOK)
+	const day = "2 January 2006"
+	v := page.RenewView{Site: r.Host, Name: c.Subject.CommonName, Until: c.NotAfter.UTC().Format(day)}
+	if from := invite.DueFrom(c.NotBefore, c.NotAfter); o.Now().Before(from) {
+		v.From = from.UTC().Format(day)
+	}
+	page.Renew(v).Write(w, http.StatusOK)
 	return nil
 }
 
@@ -83,7 +83,7 @@ func renew(o RenewOptions, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	issued, err := o.Authority.Renew(r.Context(), authority.RenewRequest{Ref: ref, PublicKey: csr.RawSubjectPublicKeyInfo})
+	issued, err := o.Authority.Renew(r.Context(), authority.RenewRequest{Ref: ref, PublicKey: csr.RawSubjectPublicKeyInfo, Proof: request.Proof})
 	if e, ok := errors.AsType[*authority.Error](err); ok {
 		o.Log.Info("renewal refused", "serial", ref.Serial, "code", e.Code)
 		return fromAuthority(e)

@@ -24,8 +24,8 @@ var storeys = [][]string{
 	{"identity", "refusal"},
 	{"rule", "profile", "chain", "ledger", "page", "invite", "apptoken", "jws"}, // domain: values and decisions, no I/O
 	{"roster", "permit", "access", "ceremony"},
-	{"revocation"},
-	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry", "confine"}, // what is kept, and where
+	{"revocation", "confine"},
+	{"store", "keys", "upstream", "http1", "trust", "partner", "staple", "telemetry", "split"}, // what is kept, and where
 	{"follow", "assertion"},
 	{"authority", "gateway", "agent", "explain"}, // gateway: neither store nor authority
 	{"enroll", "publish", "backup", "join", "api", "config", "acme", "scep"},

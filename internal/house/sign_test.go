@@ -24,6 +24,7 @@ var signers = map[string]string{
 	"internal/ledger.Sign":             "checkpoints, by the ledger's key",
 	"internal/demo.sign":               "the demonstration's own certificates",
 	"internal/demo.revoked":            "the demonstration's own list",
+	"internal/invite.ProveRenewal":     "a renewal, by the old key of whoever wants it",
 	"internal/join.requestPEM":         "a device's request, by its own key",
 	"internal/keys.Sign":               "whatever a key in a token is given: it is the key",
 	"bench/mtlsload.sign":              "the load generator's own certificates",

@@ -15,6 +15,9 @@ type Request struct {
 	// CSR is a PKCS#10 request in PEM. It contributes a public key and
 	// nothing else.
 	CSR string `json:"csr"`
+	// Proof is what ProveRenewal makes, in a renewal by whoever can sign with
+	// the old key.
+	Proof []byte `json:"proof,omitempty"`
 }
 
 // An Answer is a certificate with all that its holder needs.

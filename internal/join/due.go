@@ -3,10 +3,9 @@ package join
 import (
 	"path/filepath"
 	"time"
-)
 
-// dueFrom is how long before a long-lived certificate's end it is renewed.
-const dueFrom = 30 * 24 * time.Hour
+	"github.com/postern-project/postern/internal/invite"
+)
 
 // Due reports whether it is time to renew the certificate in dir: in the last
 // third of its life, or the last thirty days of a longer one.
@@ -19,6 +18,5 @@ func Due(dir string, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	life := c.leaf.NotAfter.Sub(c.leaf.NotBefore)
-	return c.leaf.NotAfter.Sub(now) <= min(life/3, dueFrom), nil
+	return !now.Before(invite.DueFrom(c.leaf.NotBefore, c.leaf.NotAfter)), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,7 +53,11 @@ func Renew(ctx context.Context, o RenewOptions) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	answer, err := old.ask(ctx, s.dir, invite.Request{CSR: key.csr}, o.Now)
+	request := invite.Request{CSR: key.csr}
+	if request.Proof, err = old.prove(key.pub); err != nil {
+		return Result{}, err
+	}
+	answer, err := old.ask(ctx, s.dir, request, o.Now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -134,6 +139,19 @@ func openHolder(dir string, now time.Time, run runner) (*holder, error) {
 	}
 	h.password = strings.TrimSpace(string(password))
 	return h, nil
+}
+
+// prove signs with the old key that the new one is to be certified in its
+// place; nil where the old key signs nothing but handshakes.
+func (h *holder) prove(pub crypto.PublicKey) ([]byte, error) {
+	if h.key == nil {
+		return nil, nil
+	}
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	return invite.ProveRenewal(h.key, h.leaf, spki)
 }
 
 // ask tries the renewal addresses in turn. A refusal ends the search, since

@@ -110,7 +110,7 @@ type texts struct {
 
 	RenewTitle    string
 	RenewUntil    string
-	RenewEarly    string
+	RenewFrom     string
 	RenewNow      string
 	RenewNoScript string
 	RenewMake     string
@@ -235,7 +235,7 @@ var english = texts{
 
 	RenewTitle:    "Renew this device",
 	RenewUntil:    "may come in until",
-	RenewEarly:    "It is early to renew, and does no harm.",
+	RenewFrom:     "A browser can renew it from this day on:",
 	RenewNow:      "It is time to renew.",
 	RenewNoScript: "Without JavaScript this page cannot make a key. Ask for a new invitation instead.",
 	RenewMake:     "Make a new key on this device",

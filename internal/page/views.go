@@ -81,19 +81,20 @@ func Join(v JoinView) Page {
 // A RenewView is what the page of a renewal shows.
 type RenewView struct {
 	Site, Name string
-	// Until is when the certificate ends, in words; Early says that this is a
-	// long time off.
-	Until string
-	Early bool
+	// Until is when the certificate ends, in words, and From when a browser
+	// can renew it, "" for now.
+	Until, From string
 }
 
 // Renew returns the page on which a device gets the successor of the
 // certificate that it shows.
 func Renew(v RenewView) Page {
 	v.Name = clean(v.Name)
-	return render("renew", frame{
-		Title: english.RenewTitle, Site: v.Site, Open: true, Script: script("parts.js", "renew.js"), Load: Keymaker().In(RenewFolder), View: v,
-	})
+	f := frame{Title: english.RenewTitle, Site: v.Site, Open: true, View: v}
+	if v.From == "" {
+		f.Script, f.Load = script("parts.js", "renew.js"), Keymaker().In(RenewFolder)
+	}
+	return render("renew", f)
 }
 
 // A MessageView is a page with nothing but a heading, a sentence, a remedy and

@@ -8,12 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/postern-project/postern/internal/confine"
 )
 
 // How often sources are looked at: a file, and an address that failed, every
@@ -141,7 +142,7 @@ func (k *Keeper) fetch(ctx context.Context, where string) (*List, error) {
 }
 
 func readFile(_ context.Context, path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := confine.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func bounded(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, 
 
 // ReadAnchors reads a trust file.
 func ReadAnchors(path string, parse func([]byte) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
-	f, err := os.Open(path)
+	f, err := confine.Open(path)
 	if err != nil {
 		return nil, err
 	}

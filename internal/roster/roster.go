@@ -106,6 +106,10 @@ func (r *Roster) Size() uint64 { return r.size.Load() }
 // TrustDomain returns the trust domain; it is zero before the first Apply.
 func (r *Roster) TrustDomain() identity.TrustDomain { return r.trust.Load().anchors.Domain }
 
+// Ready reports whether the roster answers for its ledger: it has entries, all
+// of them were in order, and nobody has condemned it.
+func (r *Roster) Ready() bool { return r.ready.Load() }
+
 // Epoch returns the ledger's epoch, which grows when a loss was accepted.
 func (r *Roster) Epoch() uint64 { return r.trust.Load().epoch }
 
