@@ -2,15 +2,14 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -89,52 +88,58 @@ func (g *gate) blame(err error) error {
 }
 
 // startGate starts the gateway, which takes copies of the doors' sockets.
-func (a *app) startGate(flags upFlags, d *doors, log *slog.Logger) (*gate, error) {
+func (a *app) startGate(flags upFlags, d *doors) (*gate, error) {
+	files, notes, err := d.copies()
+	defer closeAll(files)
+	if err != nil {
+		return nil, err
+	}
 	mine, theirs, err := newLines()
 	if err != nil {
 		return nil, err
 	}
 	done := make(chan struct{})
 	g := &gate{lines: mine, PorterClient: api.DialPorter(mine.porter), done: done}
-	files, notes, err := d.copies()
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	if err != nil {
+	start := g.within
+	if a.Separate {
+		start = g.apart
+	}
+	if err := start(a, flags, theirs, files, notes, done); err != nil {
 		mine.close()
 		theirs.close()
-		return nil, err
+		return nil, fmt.Errorf("start the gateway: %w", err)
 	}
-	if !a.Separate {
-		g.kill = theirs.close
-		inherited, err := adoptAll(files, notes)
-		if err != nil {
-			mine.close()
-			theirs.close()
-			return nil, err
-		}
-		go func() {
-			defer close(done)
-			g.err = a.keepGate(flags, theirs, inherited)
-		}()
-		return g, nil
-	}
-	defer theirs.close()
-	cmd, err := a.gateCommand(theirs, files, notes)
+	return g, nil
+}
+
+// within starts the gateway as a part of this process. Its ends of the lines
+// become its own.
+func (g *gate) within(a *app, flags upFlags, theirs lines, files []*os.File, notes []api.Socket, done chan<- struct{}) error {
+	inherited, err := adoptAll(files, notes)
 	if err != nil {
-		mine.close()
-		return nil, err
+		return err
+	}
+	g.kill = theirs.close
+	go func() {
+		defer close(done)
+		g.err = a.keepGate(flags, theirs, inherited)
+	}()
+	return nil
+}
+
+// apart starts the gateway as a process of its own, which has copies of its
+// ends of the lines.
+func (g *gate) apart(a *app, _ upFlags, theirs lines, files []*os.File, notes []api.Socket, done chan<- struct{}) error {
+	cmd, ends, err := a.gateCommand(theirs, files, notes)
+	defer closeAll(ends)
+	if err != nil {
+		return err
 	}
 	started := make(chan error, 1)
 	go func() {
 		// The kernel ends the child with the thread that started it.
 		runtime.LockOSThread()
 		err := cmd.Start()
-		for _, f := range cmd.ExtraFiles[:fileSockets-fileWindow] {
-			f.Close()
-		}
 		started <- err
 		if err == nil {
 			g.err = cmd.Wait()
@@ -142,44 +147,36 @@ func (a *app) startGate(flags upFlags, d *doors, log *slog.Logger) (*gate, error
 		}
 	}()
 	if err := <-started; err != nil {
-		mine.close()
-		return nil, fmt.Errorf("start the gateway's process: %w", err)
+		return err
 	}
 	g.kill = func() { cmd.Process.Kill() }
-	log.Debug("gateway started", "process", cmd.Process.Pid)
-	return g, nil
+	theirs.close()
+	return nil
 }
 
-// gateCommand returns the command that runs this very program as a gateway.
-func (a *app) gateCommand(l lines, sockets []*os.File, notes []api.Socket) (*exec.Cmd, error) {
-	text, err := json.Marshal(notes)
-	if err != nil {
-		return nil, err
-	}
+// gateCommand returns the command that runs this very program as a gateway, and
+// the ends of the lines that it inherits. The caller closes those.
+func (a *app) gateCommand(l lines, sockets []*os.File, notes []api.Socket) (cmd *exec.Cmd, ends []*os.File, err error) {
 	program, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := os.Stat(sameProgram); err == nil {
 		program = sameProgram // the file may be of a newer version by now
 	}
-	cmd := exec.Command(program)
-	cmd.Args = append([]string{os.Args[0]}, a.Args...)
-	cmd.Env = append(os.Environ(), gateVariable+"="+string(text))
-	cmd.Stderr = a.Stderr
 	for _, one := range l.all() {
 		f, err := one.File()
 		if err != nil {
-			for _, f := range cmd.ExtraFiles {
-				f.Close()
-			}
-			return nil, err
+			return nil, ends, err
 		}
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		ends = append(ends, f)
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, sockets...)
+	cmd = exec.Command(program)
+	cmd.Args = append([]string{os.Args[0]}, a.Args...)
+	cmd.Stderr = a.Stderr
+	cmd.ExtraFiles = slices.Clone(ends)
 	cmd.SysProcAttr = endWithParent()
-	return cmd, nil
+	return cmd, ends, bequeath(cmd, gateVariable, sockets, notes)
 }
 
 // sameProgram is the program that this process runs, whatever lies at its path
@@ -221,9 +218,7 @@ func (g *gate) sockets(ctx context.Context) ([]*os.File, []api.Socket, error) {
 		err = fmt.Errorf("the gateway gives %d sockets and speaks of %d", len(files), len(notes))
 	}
 	if err != nil {
-		for _, f := range files {
-			f.Close()
-		}
+		closeAll(files)
 		return nil, nil, err
 	}
 	return files, notes, nil
@@ -238,11 +233,6 @@ func (a *app) runGate(flags upFlags) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ignoreSuccession()
 	a.useMemory(memoryOfGateway)
-	var notes []api.Socket
-	if err := json.Unmarshal([]byte(a.Getenv(gateVariable)), &notes); err != nil {
-		return fmt.Errorf("read %s: %w", gateVariable, err)
-	}
-	os.Unsetenv(gateVariable)
 	var l lines
 	for i, end := range []**split.Line{&l.window, &l.porter, &l.doors} {
 		f := os.NewFile(uintptr(fileWindow+i), "line")
@@ -256,14 +246,7 @@ func (a *app) runGate(flags upFlags) error {
 			return err
 		}
 	}
-	files := make([]*os.File, len(notes))
-	for i, n := range notes {
-		files[i] = os.NewFile(uintptr(fileSockets+i), n.Side)
-	}
-	inherited, err := adoptAll(files, notes)
-	for _, f := range files {
-		f.Close()
-	}
+	inherited, err := a.inheritDoors(gateVariable, fileSockets)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (a *app) newOffice(ctx context.Context, house *House, t tenure) (*office, e
 	o.inUse.Store(&declared{t.text, t.conf})
 	o.radar = &radar{due: house.Authority.Due, now: a.Now}
 	var err error
-	if o.gate, err = a.startGate(t.flags, t.doors, t.log); err != nil {
+	if o.gate, err = a.startGate(t.flags, t.doors); err != nil {
 		return nil, err
 	}
 	t.doors.close() // the gateway has copies

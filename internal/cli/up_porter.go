@@ -155,11 +155,7 @@ func (p *porter) Doors(context.Context) ([]api.Socket, error) {
 		return nil, err
 	}
 	files, notes, err := s.doors.Load().copies()
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
+	defer closeAll(files)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -20,10 +21,8 @@ import (
 func activated() (d *doors, err error) {
 	d = &doors{}
 	files := activation.Files(true)
+	defer closeAll(files) // the listeners have copies
 	defer func() {
-		for _, f := range files {
-			f.Close() // the listener has a copy
-		}
 		if err != nil {
 			d.close()
 		}
@@ -133,25 +132,49 @@ type parent struct{ *os.File }
 // inherit returns what this process got from whoever started it: from the
 // server that it follows, or from the service manager.
 func (a *app) inherit() (*doors, *parent, error) {
-	text := a.Getenv(successionVariable)
-	if text == "" {
+	if a.Getenv(successionVariable) == "" {
 		d, err := activated()
 		return d, nil, err
 	}
-	os.Unsetenv(successionVariable)
-	var notes []api.Socket
-	if err := json.Unmarshal([]byte(text), &notes); err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", successionVariable, err)
-	}
 	const first = 3
 	p := &parent{os.NewFile(first, "succession")}
+	d, err := a.inheritDoors(successionVariable, first+1)
+	return d, p, err
+}
+
+// inheritDoors makes doors of the sockets that this process has from its file
+// first on, by the notes about them in a variable, which is taken away.
+func (a *app) inheritDoors(variable string, first uintptr) (*doors, error) {
+	var notes []api.Socket
+	err := json.Unmarshal([]byte(a.Getenv(variable)), &notes)
+	os.Unsetenv(variable)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", variable, err)
+	}
 	files := make([]*os.File, len(notes))
 	for i := range files {
-		files[i] = os.NewFile(uintptr(first+1+i), notes[i].Side)
-		defer files[i].Close()
+		files[i] = os.NewFile(first+uintptr(i), notes[i].Side)
 	}
-	d, err := adoptAll(files, notes)
-	return d, p, err
+	defer closeAll(files)
+	return adoptAll(files, notes)
+}
+
+// bequeath has a process that is about to start inherit sockets, behind the
+// files that it inherits already, with the notes about them in a variable.
+func bequeath(cmd *exec.Cmd, variable string, files []*os.File, notes []api.Socket) error {
+	text, err := json.Marshal(notes)
+	if err != nil {
+		return err
+	}
+	cmd.Env = append(os.Environ(), variable+"="+string(text))
+	cmd.ExtraFiles = append(cmd.ExtraFiles, files...)
+	return nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // The words that a new process says to the one it follows.

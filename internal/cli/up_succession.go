@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -77,10 +76,6 @@ func (o *office) prepare(ctx context.Context) (n *succession, err error) {
 	if n.files, n.notes, err = o.gate.sockets(ctx); err != nil {
 		return n, err
 	}
-	notes, err := json.Marshal(n.notes)
-	if err != nil {
-		return n, err
-	}
 	program, err := os.Executable()
 	if err != nil {
 		return n, err
@@ -92,9 +87,11 @@ func (o *office) prepare(ctx context.Context) (n *succession, err error) {
 	defer say.Close()
 	n.words, n.read = words, bufio.NewReader(words)
 	n.cmd = exec.Command(program, o.app.Args...)
-	n.cmd.Env = append(os.Environ(), successionVariable+"="+string(notes))
 	n.cmd.Stdout, n.cmd.Stderr = o.app.Stdout, o.app.Stderr
-	n.cmd.ExtraFiles = append([]*os.File{say}, n.files...)
+	n.cmd.ExtraFiles = []*os.File{say}
+	if err := bequeath(n.cmd, successionVariable, n.files, n.notes); err != nil {
+		return n, err
+	}
 	if err := n.cmd.Start(); err != nil {
 		return n, err
 	}
@@ -129,9 +126,7 @@ func (n *succession) settle(log interface{ Error(string, ...any) }) bool {
 		return false
 	}
 	n.words.Close()
-	for _, f := range n.files {
-		f.Close()
-	}
+	closeAll(n.files)
 	return true
 }
 
@@ -149,7 +144,5 @@ func (n *succession) stop() {
 // abandon ends the new process and gives up the copies.
 func (n *succession) abandon() {
 	n.stop()
-	for _, f := range n.files {
-		f.Close()
-	}
+	closeAll(n.files)
 }
