@@ -18,9 +18,9 @@ import (
 // Renew certifies a new key for the holder of a certificate: same name, same
 // profile, same hosts. The holder proves by the old key that they want that;
 // where they cannot, as in a browser, the gateway's word is enough for what the
-// policy names, once and when it is time. A certificate that was revoked, or whose successor was, is
-// not renewed, nor is one of a suspended name, nor one that has expired unless
-// the policy gives it time.
+// policy names, once and when it is time. A certificate that was revoked, or
+// whose successor was, is not renewed, nor is one of a suspended name, nor one
+// that has expired unless the policy gives it time.
 //
 // What the old certificate says is taken from the roster and from the
 // certificate itself, whose hash is in the ledger: a changed row in a table
@@ -50,7 +50,7 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	var before ledger.Ref // what was made of old without a proof
+	var before *store.CertificateRow // what was made of old without a proof; nil for nothing
 	err = s.update(ctx, func(tx *store.Tx) error {
 		// Read again: a revocation may have come in between.
 		old, err := tx.CertificateByRef(ctx, r.Ref)
@@ -60,24 +60,28 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 		if err := s.renewable(old); err != nil {
 			return err
 		}
-		if err := noSuccessorRevoked(ctx, tx, old); err != nil {
+		newer, err := newerThan(ctx, tx, old)
+		if err != nil {
+			return err
+		}
+		if err := noSuccessorRevoked(newer, old); err != nil {
 			return err
 		}
 		if err := s.unhurried(ctx, tx, old.Name); err != nil {
 			return err
 		}
 		if want.via == viaUnproven {
-			if before, err = unprovenBefore(ctx, tx, old); err != nil || !before.IsZero() {
-				return err
+			if before = unprovenBefore(newer, old); before != nil {
+				return nil
 			}
 		}
 		return d.record(ctx, tx)
 	})
-	if err == nil && !before.IsZero() {
-		return s.onceMore(ctx, before, r.PublicKey)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return Issued{}, err
+	case before != nil:
+		return s.onceMore(ctx, *before, r.PublicKey)
 	}
 	return s.finish(ctx, d)
 }
@@ -109,30 +113,20 @@ func (s *Service) unproven(old store.CertificateRow) error {
 	return nil
 }
 
-// unprovenBefore returns what was made of a certificate without a proof: that
-// happens once.
-func unprovenBefore(ctx context.Context, tx *store.Tx, old store.CertificateRow) (ledger.Ref, error) {
-	for row, err := range tx.Certificates(ctx, store.Filter{Name: old.Name}) {
-		if err != nil {
-			return ledger.Ref{}, err
-		}
-		if row.Seq <= old.Seq {
-			break
-		}
+// unprovenBefore returns what was made of a certificate without a proof, among
+// those that are newer, or nil: that happens once.
+func unprovenBefore(newer []store.CertificateRow, old store.CertificateRow) *store.CertificateRow {
+	for i, row := range newer {
 		if row.Via == viaUnproven && row.RenewedFrom == old.Ref {
-			return row.Ref, nil
+			return &newer[i]
 		}
 	}
-	return ledger.Ref{}, nil
+	return nil
 }
 
 // onceMore gives whoever lost an answer the same one, if it is for the same
 // key.
-func (s *Service) onceMore(ctx context.Context, ref ledger.Ref, spki []byte) (Issued, error) {
-	row, err := s.store.CertificateByRef(ctx, ref)
-	if err != nil {
-		return Issued{}, err
-	}
+func (s *Service) onceMore(ctx context.Context, row store.CertificateRow, spki []byte) (Issued, error) {
 	if row.Key != sha256.Sum256(spki) || s.now().After(row.IssuedAt.Add(answerAgain)) {
 		return Issued{}, refuse(CodeSpent, inviteAnew, "certificate %s was renewed without a proof by its key before, and that is done once", row.RenewedFrom.Serial)
 	}
@@ -208,20 +202,26 @@ func (s *Service) unhurried(ctx context.Context, tx *store.Tx, n identity.Name) 
 	return nil
 }
 
-// noSuccessorRevoked refuses a certificate from which one was renewed that is
-// revoked: its holder's access was meant to end, whichever generation they
-// still have. What was revoked earlier took its successors along.
-func noSuccessorRevoked(ctx context.Context, tx *store.Tx, old store.CertificateRow) error {
-	var newer []store.CertificateRow
+// newerThan returns what the name of a certificate was issued since, newest
+// first.
+func newerThan(ctx context.Context, tx *store.Tx, old store.CertificateRow) (newer []store.CertificateRow, err error) {
 	for row, err := range tx.Certificates(ctx, store.Filter{Name: old.Name}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if row.Seq <= old.Seq {
 			break
 		}
 		newer = append(newer, row)
 	}
+	return newer, nil
+}
+
+// noSuccessorRevoked refuses a certificate from which one was renewed, among
+// those that are newer, that is revoked: its holder's access was meant to end,
+// whichever generation they still have. What was revoked earlier took its
+// successors along.
+func noSuccessorRevoked(newer []store.CertificateRow, old store.CertificateRow) error {
 	line := map[ledger.Ref]bool{old.Ref: true}
 	for _, row := range slices.Backward(newer) {
 		if !line[row.RenewedFrom] {
