@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"time"
 
@@ -103,13 +104,8 @@ const maxCommit = 512 << 20
 func PorterHandler(p Porter, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]http.Handler{
-		"POST /p1/begin": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := p.Begin(r.Context(), r.Body); err != nil {
-				status, e := problem(err)
-				write(w, status, e)
-				return
-			}
-			write(w, http.StatusOK, struct{}{})
+		"POST /p1/begin": answer(math.MaxInt64, log, func(r *http.Request) (any, error) { // a roster has no bound of its own
+			return struct{}{}, p.Begin(r.Context(), r.Body)
 		}),
 		"POST /p1/apply":         callOf(maxCommit, log, nothing(p.Apply)),
 		"POST /p1/condemn":       call(log, func(ctx context.Context, _ struct{}) (struct{}, error) { return struct{}{}, p.Condemn(ctx) }),
