@@ -125,7 +125,12 @@ func (o *office) tell(first uint64, entries []ledger.Entry) {
 	for i, e := range entries {
 		c.Entries[i] = e.Marshal()
 	}
-	if err := o.gate.Apply(context.Background(), c); err != nil {
+	o.follows(o.gate.Apply(context.Background(), c))
+}
+
+// follows ends the gateway unless it could be told.
+func (o *office) follows(err error) {
+	if err != nil {
 		o.end(fmt.Errorf("the gateway is ended: %w", err))
 		o.gate.kill()
 	}
@@ -135,12 +140,8 @@ func (o *office) tell(first uint64, entries []ledger.Entry) {
 // made of damaged entries.
 func (o *office) watchRoster() (stop func()) {
 	check := func() {
-		if o.house.Roster.Ready() {
-			return
-		}
-		if err := o.gate.Condemn(o.alive); err != nil {
-			o.end(fmt.Errorf("the gateway is ended: %w", err))
-			o.gate.kill()
+		if !o.house.Roster.Ready() {
+			o.follows(o.gate.Condemn(o.alive))
 		}
 	}
 	stop = o.house.Roster.Watch(func(c roster.Change) {
@@ -175,6 +176,7 @@ func (o *office) run() error {
 	if err != nil {
 		return err
 	}
+	defer socket.Close()
 	if err := o.confine(socket); err != nil {
 		return err
 	}
