@@ -41,7 +41,11 @@ func BenchmarkIssuing(b *testing.B) {
 			}
 			a := &app{Env: Env{Now: time.Now, Getenv: func(string) string { return "" }}}
 			log := slog.New(slog.DiscardHandler)
-			o, err := a.newOffice(b.Context(), h, tenure{conf: conf, log: log, level: new(slog.LevelVar), doors: &doors{}, box: &sandbox{}})
+			g, err := a.startGate(upFlags{}, &doors{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			o, err := a.newOffice(b.Context(), h, g, tenure{conf: conf, log: log, level: new(slog.LevelVar), box: &sandbox{}})
 			if err != nil {
 				b.Fatal(err)
 			}

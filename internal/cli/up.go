@@ -170,12 +170,18 @@ func (a *app) occupy(ctx context.Context, t tenure) (err error) {
 	if err := a.foundIfNew(ctx, t.conf); err != nil {
 		return err
 	}
-	house, err := OpenHouse(ctx, lock, HouseOptions{Log: t.log, Now: a.Now, Policy: policyOf(t.conf)})
+	gate, err := a.startGate(t.flags, t.doors) // it loads while the ledger is read
 	if err != nil {
 		return err
 	}
+	t.doors.close() // the gateway has copies
+	house, err := OpenHouse(ctx, lock, HouseOptions{Log: t.log, Now: a.Now, Policy: policyOf(t.conf)})
+	if err != nil {
+		gate.drop()
+		return err
+	}
 	defer house.Close()
-	o, err := a.newOffice(ctx, house, t)
+	o, err := a.newOffice(ctx, house, gate, t)
 	if err != nil {
 		return err
 	}

@@ -62,28 +62,31 @@ type declared struct {
 	conf config.Config
 }
 
-// newOffice starts the gateway and gives it the roster. What the gateway is to
-// serve it learns in run.
-func (a *app) newOffice(ctx context.Context, house *House, t tenure) (*office, error) {
-	o := &office{app: a, house: house, flags: t.flags, log: t.log, level: t.level, parent: t.parent, box: t.box, started: a.Now()}
-	if err := o.makeFolders(); err != nil {
-		return nil, err
-	}
-	if err := o.fits(t.conf); err != nil {
-		return nil, err
-	}
+// newOffice gives a gateway the roster; what it is to serve it learns in run.
+// The gateway ends with the office, and with an error.
+func (a *app) newOffice(ctx context.Context, house *House, g *gate, t tenure) (*office, error) {
+	o := &office{app: a, house: house, gate: g, flags: t.flags, log: t.log, level: t.level, parent: t.parent, box: t.box, started: a.Now()}
 	o.inUse.Store(&declared{t.text, t.conf})
 	o.radar = &radar{due: house.Authority.Due, now: a.Now}
-	var err error
-	if o.gate, err = a.startGate(t.flags, t.doors); err != nil {
+	o.alive, o.end = context.WithCancelCause(ctx)
+	if err := o.prepare(ctx, t.conf); err != nil {
+		g.drop()
 		return nil, err
 	}
-	t.doors.close() // the gateway has copies
-	o.alive, o.end = context.WithCancelCause(ctx)
-	if err := o.begin(ctx); err != nil {
-		return nil, errors.Join(o.gate.blame(err), o.close())
-	}
 	return o, nil
+}
+
+func (o *office) prepare(ctx context.Context, conf config.Config) error {
+	if err := o.fits(conf); err != nil {
+		return err
+	}
+	if err := o.makeFolders(); err != nil {
+		return err
+	}
+	if err := o.begin(ctx); err != nil {
+		return o.gate.blame(err)
+	}
+	return nil
 }
 
 // The parts of the data folder that are the gateway's: the keys that it shows

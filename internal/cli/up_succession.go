@@ -54,7 +54,7 @@ func (o *office) succeed(ctx context.Context) error {
 			return nil
 		case <-asked:
 		}
-		n, err := o.prepare(ctx)
+		n, err := o.startNext(ctx)
 		if err != nil {
 			o.log.Error("upgrade given up, this process goes on", "err", err)
 			continue
@@ -64,8 +64,8 @@ func (o *office) succeed(ctx context.Context) error {
 	}
 }
 
-// prepare starts the new process and waits until it wants the data folder.
-func (o *office) prepare(ctx context.Context) (n *succession, err error) {
+// startNext starts the new process and waits until it wants the data folder.
+func (o *office) startNext(ctx context.Context) (n *succession, err error) {
 	now := o.inUse.Load()
 	n = &succession{text: now.text, conf: now.conf}
 	defer func() {
