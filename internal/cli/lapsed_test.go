@@ -15,11 +15,23 @@ import (
 
 // at runs a command at another time, in an environment of its own.
 func at(ctx context.Context, now func() time.Time, args ...string) (string, int) {
-	var out bytes.Buffer
+	var out shared
 	code := Main(ctx, Env{
 		Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: now, Getenv: func(string) string { return "" },
 	})
-	return out.String(), code
+	return out.b.String(), code
+}
+
+// A shared buffer takes what both parts of a server say, at the same time.
+type shared struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
 }
 
 // later is a clock that is ahead.
