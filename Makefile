@@ -3,7 +3,7 @@
 # make bench  the Go benchmarks (beside other servers: bench/run)
 # make bench-cut   how fast 10,000 live connections are cut
 # make soak   ten minutes at full load; SOAK=1m for less
-# make attack    the attacks of internal/attack in their long form
+# make attack    the attacks of internal/attack in their long form; ATTACK_SHARE=0.1 takes a tenth of it
 # make mutants judges   takes away one defence after the other: the attack must get through
 # make fuzz   every fuzz test, a minute each
 # make dist   builds ./dist for Linux, macOS and Windows, amd64 and arm64

@@ -91,6 +91,7 @@ var sharedHouse *house // to be ended with the tests
 type house struct {
 	home, data, config  string
 	addr, public, plain string // of the sites, the public side, and the public side without TLS
+	metrics             string // address of the gateway's
 	app                 *application
 	env                 []string
 	cmd                 *exec.Cmd
@@ -119,6 +120,7 @@ func newHouse(dir string) (*house, error) {
 		return nil, err
 	}
 	h.addr, h.public, h.plain = fmt.Sprint("127.0.0.1:", ports), fmt.Sprint("127.0.0.1:", ports+1), fmt.Sprint("127.0.0.1:", ports+2)
+	h.metrics = fmt.Sprint("127.0.0.1:", ports+3)
 	root, err := os.ReadFile(filepath.Join(h.data, "root.pem"))
 	if err != nil {
 		return nil, err
@@ -177,18 +179,19 @@ func (h *house) write(t testing.TB, config string) {
 
 func (h *house) configure(config string) error {
 	text := strings.ReplaceAll(config, "%LISTEN%", fmt.Sprintf("listen: %q\npublic: {listen: %q, http: %q}\n", h.addr, h.public, h.plain))
+	text = strings.ReplaceAll(text, "%METRICS%", fmt.Sprintf("metrics: {listen: %q}\n", h.metrics))
 	if err := os.WriteFile(h.config+".new", []byte(text), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(h.config+".new", h.config)
 }
 
-// freePorts returns the first of three neighbouring ports that are free, below
+// freePorts returns the first of four neighbouring ports that are free, below
 // those that the system gives to outgoing connections.
 func freePorts() (int, error) {
 	for range 100 {
 		port, all := 10000+rand.IntN(20000), true
-		for i := range 3 {
+		for i := range 4 {
 			l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port+i))
 			if err != nil {
 				all = false
@@ -200,7 +203,7 @@ func freePorts() (int, error) {
 			return port, nil
 		}
 	}
-	return 0, errors.New("no three neighbouring ports are free")
+	return 0, errors.New("no four neighbouring ports are free")
 }
 
 // environ keeps every command within the house's own folders.
