@@ -34,6 +34,7 @@ type witness struct {
 	*httptest.Server
 	takes        time.Duration
 	inHand, most atomic.Int64 // requests, now and at once
+	served       atomic.Int64
 }
 
 func newWitness(t testing.TB, takes time.Duration) *witness {
@@ -55,6 +56,7 @@ func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		case <-time.After(w.takes):
 		}
 	}
+	w.served.Add(1)
 	fmt.Fprintf(rw, "%q %q", r.Header["X-Postern-Identity"], r.URL.Path)
 }
 
