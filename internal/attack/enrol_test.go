@@ -368,9 +368,15 @@ func TestTheLocalSocket(t *testing.T) {
 		}
 		program, err := shared.program()
 		must(t, err)
-		out := asNobody(t, program, "issue", "anna/phone", "--out", "/tmp/never", "--data", h.data)
-		if !strings.Contains(out, "another user") {
-			t.Errorf("another user: %s", out)
+		for sentence, mode := range map[string]os.FileMode{"who cannot read the secret": 0o600, "who has the secret from elsewhere": 0o644} {
+			must(t, os.Chmod(filepath.Join(h.data, "postern.secret"), mode))
+			out := asNobody(t, program, "issue", "anna/phone", "--out", "/tmp/never", "--data", h.data)
+			if !strings.Contains(out, "another user") {
+				t.Errorf("another user, %s: %s", sentence, out)
+			}
+			if strings.Contains(h.run(t, "list", "certificates"), "anna/phone") {
+				t.Errorf("another user, %s, has certified Anna's phone", sentence)
+			}
 		}
 	}
 	// a stale socket: whoever is killed leaves one, and the next start takes its place
