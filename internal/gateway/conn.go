@@ -16,6 +16,8 @@ import (
 var (
 	errClosing = errors.New("the gateway is closing")
 	errCrowded = errors.New("too many connections in handshake")
+
+	errForsaken = errors.New("an answer was not taken to its end")
 )
 
 // A cutError says that somebody is no longer welcome.

@@ -105,6 +105,7 @@ func (g *Gateway) sweep(ctx context.Context) {
 			if g.minute.begins(g.now()) {
 				g.lookAround()
 				g.tellTime()
+				g.forsake()
 			}
 			g.dismiss()
 			timer.Reset(min(max(g.index.nextEnd().Sub(g.now()), sweepLeast), sweepEvery))

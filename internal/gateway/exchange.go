@@ -33,8 +33,8 @@ type exchange struct {
 	secret bool   // the path held a token
 	lead   string // what stood before the path, with a token in it that may be one
 
-	hastened bool      // a part of the answer was to be sent at once
-	armed    time.Time // the deadline for writing over HTTP/2 that is in force
+	hastened bool // a part of the answer was to be sent at once
+	stuck    stuck
 
 	given http.Header // all that a server said which asks about another's request
 
@@ -103,6 +103,7 @@ func (x *exchange) end() {
 	x.release()
 	x.dismissStranger()
 	x.calm()
+	x.stuck.over()
 	if p != nil && p != http.ErrAbortHandler {
 		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {
@@ -250,28 +251,14 @@ func (x *exchange) writeFrames(b []byte) (sent int, err error) {
 		if x.conn.silent.Load() {
 			return sent, x.conn.why()
 		}
-		x.roll()
+		x.stuck.begin(x)
 		n, err := x.ResponseWriter.Write(b[:min(len(b), roomInFrame)])
+		x.stuck.end()
 		sent += n
 		x.bytes += int64(n)
 		if b = b[n:]; err != nil || len(b) == 0 {
 			return sent, err
 		}
-	}
-}
-
-// roll keeps a deadline for writing over HTTP/2 at least half a stall away. A
-// client that opens no window blocks nothing below, where conn.Write would
-// notice, and can say for ever that it is still there. The deadline outlives
-// the handler, since the last of an answer may wait as well.
-func (x *exchange) roll() {
-	now, limit := time.Now(), x.g.limits.Stall
-	if x.armed.Sub(now) >= limit/2 {
-		return
-	}
-	x.armed = now.Add(limit)
-	if w, ok := x.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		w.SetWriteDeadline(x.armed)
 	}
 }
 
@@ -290,7 +277,8 @@ func (x *exchange) FlushError() error {
 	x.begin()
 	x.hasten()
 	if x.conn.sheaf.Load() != nil {
-		x.roll()
+		x.stuck.begin(x)
+		defer x.stuck.end()
 	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
