@@ -32,12 +32,15 @@ type caller struct {
 	pool *http.Transport
 	// secret is shown with every call, unless it is "".
 	secret string
+	// most bounds what is read of an answer, in bytes.
+	most int64
 	// gone says what it means that the other side went away.
 	gone func(error) error
 }
 
 func newCaller(pool *http.Transport, gone func(error) error) caller {
-	return caller{http: &http.Client{Transport: pool}, pool: pool, gone: gone}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return caller{http: &http.Client{Transport: pool, CheckRedirect: stay}, pool: pool, most: maxAnswer, gone: gone}
 }
 
 // Dial returns a client of the server that holds the data folder dir, or
@@ -105,11 +108,14 @@ func answered[A any](ctx context.Context, c *caller, req *http.Request) (a A, er
 		return a, c.lost(ctx, err)
 	}
 	defer res.Body.Close()
-	d := json.NewDecoder(io.LimitReader(res.Body, maxAnswer))
+	d := json.NewDecoder(io.LimitReader(res.Body, c.most))
 	if res.StatusCode != http.StatusOK {
 		return a, refused(res, d)
 	}
 	if err := d.Decode(&a); err != nil {
+		if ctx.Err() != nil {
+			return a, context.Cause(ctx)
+		}
 		return a, fmt.Errorf("the server's answer cannot be read: %w", err)
 	}
 	return a, nil

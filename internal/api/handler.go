@@ -76,14 +76,24 @@ func Handler(a Authority, live Live, log *slog.Logger) http.Handler {
 
 // Serve answers on ln until ctx ends, and then lets running calls finish.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
-	srv := &http.Server{
+	return serveUntil(ctx, newServer(h, log), ln)
+}
+
+// maxHeader bounds the header of a request and of an answer, in bytes.
+const maxHeader = 16 << 10
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+func serveUntil(ctx context.Context, srv *http.Server, ln net.Listener) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

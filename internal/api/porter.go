@@ -134,17 +134,56 @@ type PorterClient struct{ caller }
 
 // DialPorter returns the porter at the other end of a line.
 func DialPorter(l *split.Line) *PorterClient {
-	return &PorterClient{newCaller(transportOver(l), func(err error) error {
+	c := newCaller(transportOver(l.DialContext), func(err error) error {
 		return fmt.Errorf("the gateway's process does not answer: %w", err)
-	})}
+	})
+	c.most = maxWord
+	return &PorterClient{c}
 }
 
-// applyWithin is how long the gateway may take to follow the ledger. One that
-// does not would let in who was revoked.
-const applyWithin = 10 * time.Second
+// How long the gateway may take: to follow the ledger, since one that does not
+// would let in who was revoked; to take in a roster; to serve a configuration;
+// and to say something. It may be somebody else's by now, and never answer.
+const (
+	applyWithin  = 10 * time.Second
+	beginWithin  = 10 * time.Minute
+	serveWithin  = time.Minute
+	answerWithin = 10 * time.Second
+)
+
+// ErrNoAnswer says that the gateway has not answered in time: what it does now
+// nobody knows.
+var ErrNoAnswer = errors.New("the gateway's process does not answer")
+
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w within %s", ErrNoAnswer, limit))
+}
+
+// askPorter is ask with a bound on the time and on the answer, in bytes.
+func askPorter[A any](ctx context.Context, c *PorterClient, limit time.Duration, most int64, method, path string, q any) (A, error) {
+	ctx, cancel := within(ctx, limit)
+	defer cancel()
+	bounded := c.caller
+	bounded.most = most
+	return ask[A](ctx, &bounded, method, path, q)
+}
+
+// maxTold bounds what the gateway tells of itself or of those whom it met, in
+// bytes: the longest is the list of 10,000 refusals.
+const maxTold = 32 << 20
+
+func told[A any](ctx context.Context, c *PorterClient, path string) (A, error) {
+	return askPorter[A](ctx, c, answerWithin, maxTold, http.MethodGet, path, nil)
+}
+
+func toldOf[A any](ctx context.Context, c *PorterClient, path string, q any) (A, error) {
+	return askPorter[A](ctx, c, answerWithin, maxTold, http.MethodPost, path, q)
+}
 
 // Begin gives the gateway its roster.
 func (c *PorterClient) Begin(ctx context.Context, snapshot io.Reader) error {
+	ctx, cancel := within(ctx, beginWithin)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://postern/p1/begin", snapshot)
 	if err != nil {
 		return err
@@ -158,78 +197,85 @@ func (c *PorterClient) Begin(ctx context.Context, snapshot io.Reader) error {
 func (c *PorterClient) Apply(ctx context.Context, q Commit) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, applyWithin, errors.New("the gateway's process does not follow the ledger"))
 	defer cancel()
-	return c.do(ctx, "/p1/apply", q)
+	if err := c.do(ctx, applyWithin, "/p1/apply", q); err != nil {
+		return fmt.Errorf("it does not follow the ledger: %w", err)
+	}
+	return nil
 }
 
-func (c *PorterClient) do(ctx context.Context, path string, q any) error {
-	_, err := post[struct{}](ctx, &c.caller, path, q)
+func (c *PorterClient) do(ctx context.Context, limit time.Duration, path string, q any) error {
+	_, err := askPorter[struct{}](ctx, c, limit, maxWord, http.MethodPost, path, q)
 	return err
 }
 
 // Condemn has the gateway let nobody in.
 func (c *PorterClient) Condemn(ctx context.Context) error {
-	return c.do(ctx, "/p1/condemn", struct{}{})
+	return c.do(ctx, answerWithin, "/p1/condemn", struct{}{})
 }
 
 // Open has the gateway serve.
-func (c *PorterClient) Open(ctx context.Context, q Opening) error { return c.do(ctx, "/p1/open", q) }
+func (c *PorterClient) Open(ctx context.Context, q Opening) error {
+	return c.do(ctx, serveWithin, "/p1/open", q)
+}
 
 // Reload has the gateway serve something else.
-func (c *PorterClient) Reload(ctx context.Context, q Text) error { return c.do(ctx, "/p1/reload", q) }
+func (c *PorterClient) Reload(ctx context.Context, q Text) error {
+	return c.do(ctx, serveWithin, "/p1/reload", q)
+}
 
 // Doors returns what the listening sockets are for, which arrive elsewhere.
 func (c *PorterClient) Doors(ctx context.Context) ([]Socket, error) {
-	return get[[]Socket](ctx, &c.caller, "/p1/doors")
+	return told[[]Socket](ctx, c, "/p1/doors")
 }
 
 // End has the gateway finish.
 func (c *PorterClient) End(ctx context.Context, handover bool) error {
-	return c.do(ctx, "/p1/end", handover)
+	return c.do(ctx, answerWithin, "/p1/end", handover)
 }
 
 // Standing returns the gateway's part of a status.
 func (c *PorterClient) Standing(ctx context.Context) (Standing, error) {
-	return get[Standing](ctx, &c.caller, "/p1/standing")
+	return told[Standing](ctx, c, "/p1/standing")
 }
 
 // Believes reports whether the gateway has taken in an issuer.
 func (c *PorterClient) Believes(ctx context.Context, q ledger.KeyID) (bool, error) {
-	return post[bool](ctx, &c.caller, "/p1/believes", q)
+	return toldOf[bool](ctx, c, "/p1/believes", q)
 }
 
 // Refusals returns the newest refusals, newest first.
 func (c *PorterClient) Refusals(ctx context.Context, limit int) ([]Refused, error) {
-	return get[[]Refused](ctx, &c.caller, fmt.Sprint("/p1/refusals?limit=", limit))
+	return told[[]Refused](ctx, c, fmt.Sprint("/p1/refusals?limit=", limit))
 }
 
 // Refusal returns one refusal.
 func (c *PorterClient) Refusal(ctx context.Context, q refusal.Reference) (Refused, error) {
-	return post[Refused](ctx, &c.caller, "/p1/refusal", q)
+	return toldOf[Refused](ctx, c, "/p1/refusal", q)
 }
 
 // Steps returns what happened to an invitation.
 func (c *PorterClient) Steps(ctx context.Context, q ledger.Hash) ([]invite.Step, error) {
-	return post[[]invite.Step](ctx, &c.caller, "/p1/steps", q)
+	return toldOf[[]invite.Step](ctx, c, "/p1/steps", q)
 }
 
 // Requests returns the keys that wait for a yes.
 func (c *PorterClient) Requests(ctx context.Context) ([]invite.Waiting, error) {
-	return get[[]invite.Waiting](ctx, &c.caller, "/p1/requests")
+	return told[[]invite.Waiting](ctx, c, "/p1/requests")
 }
 
 // AccessRequests returns the requests for access that wait for an answer.
 func (c *PorterClient) AccessRequests(ctx context.Context) ([]invite.AccessRequest, error) {
-	return get[[]invite.AccessRequest](ctx, &c.caller, "/p1/access")
+	return told[[]invite.AccessRequest](ctx, c, "/p1/access")
 }
 
 // AnswerAccess says yes to a request for access.
 func (c *PorterClient) AnswerAccess(ctx context.Context, q AccessAnswer) error {
-	return c.do(ctx, "/p1/access/answer", q)
+	return c.do(ctx, answerWithin, "/p1/access/answer", q)
 }
 
 // DenyAccess says no to one.
 func (c *PorterClient) DenyAccess(ctx context.Context, words string) error {
-	return c.do(ctx, "/p1/access/deny", words)
+	return c.do(ctx, answerWithin, "/p1/access/deny", words)
 }
 
 var _ Porter = (*PorterClient)(nil)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -102,57 +103,104 @@ func wholly[Q any](f func(context.Context, Q) (authority.Issued, error)) func(co
 	}
 }
 
+// The bounds of what the gateway's process may send at once, in bytes: keys,
+// codes and names; and what ACME keeps or shows as evidence.
+const (
+	maxWord     = 64 << 10
+	maxDocument = 1 << 20
+)
+
 // WindowHandler answers the gateway's process.
 func WindowHandler(w Window, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]http.Handler{
-		"POST /w1/issue/served":       call(log, wholly(w.IssueServed)),
-		"POST /w1/issue/upstream":     call(log, wholly(w.IssueUpstream)),
-		"POST /w1/issue/registration": call(log, wholly(w.IssueRegistration)),
-		"POST /w1/redeem":             call(log, wholly(w.Redeem)),
-		"POST /w1/redeem/scep":        call(log, wholly(w.RedeemSCEP)),
-		"POST /w1/invite":             call(log, w.LookInvite),
-		"POST /w1/renew":              call(log, wholly(w.Renew)),
-		"POST /w1/crl":                call(log, w.RevocationList),
-		"POST /w1/ocsp": call(log, func(_ context.Context, q []byte) (authority.OCSPAnswer, error) {
+		"POST /w1/issue/served":       callOf(maxWord, log, wholly(w.IssueServed)),
+		"POST /w1/issue/upstream":     callOf(maxWord, log, wholly(w.IssueUpstream)),
+		"POST /w1/issue/registration": callOf(maxWord, log, wholly(w.IssueRegistration)),
+		"POST /w1/redeem":             callOf(maxWord, log, wholly(w.Redeem)),
+		"POST /w1/redeem/scep":        callOf(maxWord, log, wholly(w.RedeemSCEP)),
+		"POST /w1/invite":             callOf(maxWord, log, w.LookInvite),
+		"POST /w1/renew":              callOf(maxWord, log, wholly(w.Renew)),
+		"POST /w1/crl":                atOnce(4, callOf(maxWord, log, w.RevocationList)),
+		"POST /w1/ocsp": callOf(maxWord, log, func(_ context.Context, q []byte) (authority.OCSPAnswer, error) {
 			return w.AnswerOCSP(q), nil
 		}),
 		"GET /w1/head":  read(log, w.Head),
-		"POST /w1/file": call(log, w.ReadFile),
-		"GET /w1/due": read(log, func(ctx context.Context) (due, error) {
+		"POST /w1/file": atOnce(1, callOf(maxWord, log, w.ReadFile)),
+		"GET /w1/due": atOnce(1, read(log, func(ctx context.Context) (due, error) {
 			n, first, err := w.Due(ctx)
 			return due{n, first}, err
-		}),
-		"GET /w1/acme/nonce-key": read(log, w.ACMENonceKey),
-		"POST /w1/acme/bind":     call(log, w.BindACMEAccount),
-		"POST /w1/acme/find": call(log, func(ctx context.Context, q acmeKeyOf) (authority.ACMEHolder, error) {
-			return w.FindACMEAccount(ctx, q.Profile, q.Thumbprint)
-		}),
-		"POST /w1/acme/rekey":   call(log, w.RekeyACMEAccount),
-		"POST /w1/acme/close":   call(log, nothing(w.CloseACMEAccount)),
-		"POST /w1/acme/permits": call(log, w.ACMEPermits),
-		"POST /w1/acme/issue":   call(log, wholly(w.IssueACME)),
-		"POST /w1/acme/revoke":  call(log, nothing(w.RevokeACME)),
-		"POST /w1/acme/chain":   call(log, w.ACMEChain),
-		"POST /w1/acme/renewal": call(log, func(ctx context.Context, q acmeCertificate) (authority.ACMERenewal, error) {
-			return w.ACMERenewal(ctx, q.AKI, q.Serial)
-		}),
-		"POST /w1/acme/record": call(log, func(ctx context.Context, q acmeQuery) (authority.ACMERecord, error) {
-			return w.ACMERecord(ctx, q.Kind, q.By)
-		}),
-		"POST /w1/acme/record/by": call(log, func(ctx context.Context, q acmeQuery) (authority.ACMERecord, error) {
-			return w.ACMERecordBy(ctx, q.Kind, q.By)
-		}),
-		"POST /w1/acme/records": call(log, func(ctx context.Context, q acmeQuery) ([]authority.ACMERecord, error) {
-			return w.ACMERecordsOf(ctx, q.Kind, q.By, q.Limit)
-		}),
-		"POST /w1/acme/write": call(log, nothing(func(ctx context.Context, q []authority.ACMERecord) error { return w.WriteACMERecords(ctx, q...) })),
-		"POST /w1/acme/sweep": call(log, func(ctx context.Context, _ struct{}) (int64, error) { return w.SweepACMERecords(ctx) }),
+		})),
 	} {
 		mux.Handle(pattern, h)
 	}
+	addACME(mux, w, log)
 	return mux
 }
+
+// addACME has a handler answer what the ACME server asks.
+func addACME(mux *http.ServeMux, w Window, log *slog.Logger) {
+	for pattern, h := range map[string]http.Handler{
+		"GET /w1/acme/nonce-key": read(log, w.ACMENonceKey),
+		"POST /w1/acme/bind":     callOf(maxDocument, log, w.BindACMEAccount),
+		"POST /w1/acme/find": callOf(maxWord, log, func(ctx context.Context, q acmeKeyOf) (authority.ACMEHolder, error) {
+			return w.FindACMEAccount(ctx, q.Profile, q.Thumbprint)
+		}),
+		"POST /w1/acme/rekey":   callOf(maxDocument, log, w.RekeyACMEAccount),
+		"POST /w1/acme/close":   callOf(maxDocument, log, nothing(w.CloseACMEAccount)),
+		"POST /w1/acme/permits": callOf(maxDocument, log, w.ACMEPermits),
+		"POST /w1/acme/issue":   callOf(maxDocument, log, wholly(w.IssueACME)),
+		"POST /w1/acme/revoke":  callOf(maxDocument, log, nothing(w.RevokeACME)),
+		"POST /w1/acme/chain":   callOf(maxWord, log, w.ACMEChain),
+		"POST /w1/acme/renewal": callOf(maxWord, log, func(ctx context.Context, q acmeCertificate) (authority.ACMERenewal, error) {
+			return w.ACMERenewal(ctx, q.AKI, q.Serial)
+		}),
+		"POST /w1/acme/record": callOf(maxWord, log, func(ctx context.Context, q acmeQuery) (authority.ACMERecord, error) {
+			return w.ACMERecord(ctx, q.Kind, q.By)
+		}),
+		"POST /w1/acme/record/by": callOf(maxWord, log, func(ctx context.Context, q acmeQuery) (authority.ACMERecord, error) {
+			return w.ACMERecordBy(ctx, q.Kind, q.By)
+		}),
+		"POST /w1/acme/records": atOnce(4, callOf(maxWord, log, func(ctx context.Context, q acmeQuery) ([]authority.ACMERecord, error) {
+			return w.ACMERecordsOf(ctx, q.Kind, q.By, q.Limit)
+		})),
+		"POST /w1/acme/write": callOf(maxDocument, log, nothing(func(ctx context.Context, q []authority.ACMERecord) error { return w.WriteACMERecords(ctx, q...) })),
+		"POST /w1/acme/sweep": callOf(maxWord, log, func(ctx context.Context, _ struct{}) (int64, error) { return w.SweepACMERecords(ctx) }),
+	} {
+		mux.Handle(pattern, h)
+	}
+}
+
+// atOnce has a handler answer so many calls at a time, down to the last byte of
+// what it writes; the others wait.
+func atOnce(most int, h http.Handler) http.Handler {
+	turn := make(chan struct{}, most)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+			h.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	})
+}
+
+// ServeWindow is Serve at the authority's end of a line, with h a
+// WindowHandler. Who asks may not read the answers: one is done with in a
+// minute, whatever becomes of it, and a bounded number of connections is open.
+func ServeWindow(ctx context.Context, l *split.Line, h http.Handler, log *slog.Logger) error {
+	return serveWindow(ctx, l, h, log, readWithin)
+}
+
+func serveWindow(ctx context.Context, l *split.Line, h http.Handler, log *slog.Logger, limit time.Duration) error {
+	srv := newServer(h, log)
+	srv.WriteTimeout = limit
+	return serveUntil(ctx, srv, l.Clerk(maxCalls))
+}
+
+// readWithin is how long an answer to the gateway's process may take, from the
+// end of the request's header until the last byte of it has been read.
+const readWithin = time.Minute
 
 // A WindowClient is the authority as the gateway's process sees it. It is safe
 // for concurrent use. Close it when done.
@@ -160,17 +208,20 @@ type WindowClient struct{ caller }
 
 // DialWindow returns the window at the other end of a line.
 func DialWindow(l *split.Line) *WindowClient {
-	return &WindowClient{newCaller(transportOver(l), func(err error) error {
+	return &WindowClient{newCaller(transportOver(l.Ask), func(err error) error {
 		return fmt.Errorf("the authority's process does not answer: %w", err)
 	})}
 }
 
-// transportOver returns what carries calls over a line. Its idle connections
-// end before the other side ends them.
-func transportOver(l *split.Line) *http.Transport {
+// maxCalls is how many calls each process makes of the other at a time.
+const maxCalls = 64
+
+// transportOver returns what carries calls over connections to the other
+// process. Those that are idle end before the other side ends them.
+func transportOver(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		DialContext: l.DialContext, MaxConnsPerHost: 64, MaxIdleConns: 64, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second,
-		DisableCompression: true, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
+		DialContext: dial, MaxConnsPerHost: maxCalls, MaxIdleConns: maxCalls, MaxIdleConnsPerHost: maxCalls, IdleConnTimeout: 30 * time.Second,
+		MaxResponseHeaderBytes: maxHeader, DisableCompression: true, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
 	}
 }
 

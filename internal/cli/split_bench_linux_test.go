@@ -58,7 +58,7 @@ func BenchmarkIssuing(b *testing.B) {
 				}
 				ctx, stop := context.WithCancel(b.Context())
 				defer stop()
-				go api.Serve(ctx, mine, api.WindowHandler(asked, log), log)
+				go api.ServeWindow(ctx, mine, api.WindowHandler(asked, log), log)
 				client := api.DialWindow(theirs)
 				defer client.Close()
 				asked = client

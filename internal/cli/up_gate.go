@@ -213,7 +213,7 @@ func (g *gate) sockets(ctx context.Context) ([]*os.File, []api.Socket, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := g.doors.Receive()
+	files, err := g.doors.ReceiveWithin(handedWithin)
 	if err == nil && len(files) != len(notes) {
 		err = fmt.Errorf("the gateway gives %d sockets and speaks of %d", len(files), len(notes))
 	}
@@ -223,6 +223,10 @@ func (g *gate) sockets(ctx context.Context) ([]*os.File, []api.Socket, error) {
 	}
 	return files, notes, nil
 }
+
+// handedWithin is how long the sockets may be on their way that the gateway says
+// it has given.
+const handedWithin = 5 * time.Second
 
 // isGate reports whether this process is the gateway of another.
 func (a *app) isGate() bool { return a.Separate && a.Getenv(gateVariable) != "" }

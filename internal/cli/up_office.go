@@ -169,7 +169,7 @@ func (o *office) run() error {
 		return o.gate.ended()
 	})
 	o.part("window", func(ctx context.Context) error {
-		err := api.Serve(ctx, o.gate.window, api.WindowHandler(window{o.house.Authority, o}, o.log), o.log)
+		err := api.ServeWindow(ctx, o.gate.window, api.WindowHandler(window{o.house.Authority, o}, o.log), o.log)
 		if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
 			return nil // with the gateway's end, which is heard elsewhere
 		}
@@ -330,7 +330,17 @@ func (w window) ReadFile(_ context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxGiven))
+	data, err := io.ReadAll(io.LimitReader(f, maxGiven+1))
+	if err == nil && len(data) > maxGiven {
+		err = &authority.Error{Code: authority.CodeBadRequest, Msg: fmt.Sprintf("%s has more than %d bytes", path, maxGiven)}
+	}
+	return data, err
+}
+
+// RevocationList returns a list as it is published.
+func (w window) RevocationList(ctx context.Context, q authority.ListRequest) (authority.RevocationList, error) {
+	q.All = false // which may be as long as the ledger
+	return w.Service.RevocationList(ctx, q)
 }
 
 // maxGiven bounds a file that is read for the gateway, in bytes.

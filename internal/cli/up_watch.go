@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -135,6 +136,9 @@ func (o *office) tryOn(ctx context.Context, next declared) error {
 	o.trial.Store(&next)
 	defer o.trial.Store(nil)
 	if err := o.gate.Reload(ctx, next.text); err != nil {
+		if errors.Is(err, api.ErrNoAnswer) { // it may serve what was to end
+			o.follows(err)
+		}
 		return err
 	}
 	o.enforce(ctx, next)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,9 +21,14 @@ import (
 // accepts. When either process ends, the other sees the end of the line. Close
 // it when done; it is safe for concurrent use.
 type Line struct {
-	mu sync.Mutex // held while sending
-	c  *net.UnixConn
+	mu     sync.Mutex // held while sending
+	asking sync.Mutex // held from a question to its answer
+	c      *net.UnixConn
 }
+
+// sendWithin is how long the other process may leave what it was sent, when so
+// much lies there that no more fits.
+const sendWithin = 10 * time.Second
 
 // New returns both ends of a line.
 func New() (a, b *Line, err error) {
@@ -121,8 +127,20 @@ func (l *Line) Send(files ...*os.File) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.c.SetWriteDeadline(time.Now().Add(sendWithin)); err != nil {
+		return err
+	}
 	_, _, err := l.c.WriteMsgUnix([]byte{byte(len(files))}, rights, nil)
 	return err
+}
+
+// ReceiveWithin is Receive for files that are there by then.
+func (l *Line) ReceiveWithin(limit time.Duration) ([]*os.File, error) {
+	if err := l.c.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return nil, err
+	}
+	defer l.c.SetReadDeadline(time.Time{})
+	return l.Receive()
 }
 
 // Receive waits for files, which become the caller's. io.EOF is the end of the
@@ -169,7 +187,7 @@ func filesIn(rights []byte) (files []*os.File, err error) {
 }
 
 // DialContext returns a connection to whoever accepts at the other end, in the
-// shape that an http.Transport wants. It does not wait.
+// shape that an http.Transport wants. It does not wait for that.
 func (l *Line) DialContext(context.Context, string, string) (net.Conn, error) {
 	files, err := pairOfFiles()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // A Line would be one end of a socket pair over which open files travel.
@@ -27,6 +28,15 @@ func (l *Line) Send(...*os.File) error { return ErrUnsupported }
 
 // Receive returns ErrUnsupported.
 func (l *Line) Receive() ([]*os.File, error) { return nil, ErrUnsupported }
+
+// ReceiveWithin returns ErrUnsupported.
+func (l *Line) ReceiveWithin(time.Duration) ([]*os.File, error) { return nil, ErrUnsupported }
+
+// Ask returns ErrUnsupported.
+func (l *Line) Ask(context.Context, string, string) (net.Conn, error) { return nil, ErrUnsupported }
+
+// Clerk returns the line itself, which gives nothing.
+func (l *Line) Clerk(int) *Line { return l }
 
 // DialContext returns ErrUnsupported.
 func (l *Line) DialContext(context.Context, string, string) (net.Conn, error) {
