@@ -212,7 +212,7 @@ func (i *intruder) attempts() (all []attempt) {
 	socket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", in("postern.sock"))
 	}}}
-	through := &http.Client{Transport: &http.Transport{DialContext: i.line.DialContext}}
+	through := &http.Client{Transport: &http.Transport{DialContext: i.line.Ask}}
 	key, spki := aKey()
 	eve := must(parseName("eve/phone"))
 	for _, path := range []string{"/v1/issue", "/v1/invite", "/v1/revoke", "/v1/approve", "/v1/root/ask", "/v1/root/apply", "/v1/issuer/rotate", "/v1/token/create", "/v1/acme/key", "/p1/apply", "/p1/reload"} {
@@ -330,10 +330,15 @@ type splitServer struct {
 	lines chan string // of its standard error
 }
 
-func startSplit(t *testing.T, port int, args ...string) *splitServer {
-	t.Helper()
+func splitCommand(port int, args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], append([]string{"up", "--listen", fmt.Sprint("127.0.0.1:", port)}, args...)...)
 	cmd.Env = append(os.Environ(), drillVariable+"=1")
+	return cmd
+}
+
+func startSplit(t *testing.T, port int, args ...string) *splitServer {
+	t.Helper()
+	cmd := splitCommand(port, args...)
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -358,6 +363,16 @@ func startSplit(t *testing.T, port int, args ...string) *splitServer {
 		t.Fatal(out)
 	}
 	return s
+}
+
+// stop ends the server as an operator does.
+func (s *splitServer) stop() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
+	for range s.lines {
+	}
 }
 
 // gate returns the gateway's process.
@@ -511,5 +526,67 @@ func TestNeitherProcessOutlivesTheOther(t *testing.T) {
 			}
 			l.Close()
 		})
+	}
+}
+
+// What a gateway that was taken over leaves in its own part of the data folder
+// leads the next one nowhere.
+func TestWhatAnIntruderLeavesBehind(t *testing.T) {
+	port := drilled(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startSplit(t, port)
+	s.stop()
+	record := filepath.Join(defaultData, refusalsFile)
+	for _, path := range []string{record, record + ".1"} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(victim, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := splitCommand(port)
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "not confined to its files") {
+		t.Skip(string(out))
+	}
+	if err == nil || !strings.Contains(string(out), "permission denied") {
+		t.Errorf("it starts: %v %s", err, out)
+	}
+	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious\n" {
+		t.Errorf("the next gateway wrote through a link: %q, %v", got, err)
+	}
+}
+
+// A gateway has no terminal: it could type into the operator's.
+func TestTheGatewayHasASessionOfItsOwn(t *testing.T) {
+	s := startSplit(t, drilled(t))
+	pid := s.gate()
+	if sid, err := unix.Getsid(pid); err != nil || sid != pid {
+		t.Errorf("the gateway %d is in the session %d, %v", pid, sid, err)
+	}
+}
+
+// Every commit is followed, or the gateway that does not is ended, and the
+// server with it: it would let in who may come in no more.
+func TestAGatewayThatStandsStill(t *testing.T) {
+	s := startSplit(t, drilled(t))
+	if out, code := at(t.Context(), time.Now, "issue", "ben/phone", "--out", "ben"); code != exitDone {
+		t.Fatal(out)
+	}
+	pid := s.gate()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	out, code := at(t.Context(), time.Now, "revoke", "ben")
+	t.Logf("%d after %s: %s", code, time.Since(began), out)
+	for end := began.Add(25 * time.Second); !gone(pid) || !gone(s.cmd.Process.Pid); {
+		if time.Now().After(end) {
+			t.Fatal("the gateway stands still and the server lives on")
+		}
 	}
 }

@@ -87,9 +87,8 @@ func (o *office) confine(socket net.Listener) error {
 
 // confine keeps the gateway's process to what it shows and to its own part of
 // the data folder. The keys of the authority are out of its reach.
-func (s *server) confine() error {
+func (s *server) confine(conf config.Config) error {
 	err := s.box.keep(s.app, s.flags, s.log, func() (confine.Reach, error) {
-		conf := *s.inUse.Load()
 		r := confine.Reach{
 			Read:  slices.Concat(systemReads, s.app.trustFiles(), filesOf(conf, s.house.Dir), []string{filepath.Join(s.house.Dir, downloadsFolder)}),
 			Write: written(conf),

@@ -101,9 +101,6 @@ func (p *porter) Open(_ context.Context, o api.Opening) error {
 	if err != nil {
 		return portable(err)
 	}
-	if err := s.confine(); err != nil {
-		return errors.Join(portable(err), s.close())
-	}
 	s.openDoors()
 	p.server = s
 	p.running.Go(func() {

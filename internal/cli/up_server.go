@@ -82,7 +82,12 @@ func (a *app) newServer(ctx context.Context, house gatehouse, t opening) (*serve
 	log := t.log
 	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, follows: t.follows, box: &sandbox{}, metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
 	s.alive, s.end = context.WithCancelCause(ctx)
-	var err error
+	// What lies in the folders that the gateway writes to may be the work of one
+	// that was taken over: no link there may lead anywhere.
+	err := s.confine(t.conf)
+	if err != nil {
+		return nil, err
+	}
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
 		return nil, err
 	}
