@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -357,6 +358,47 @@ func TestFloodsOverHTTP3(t *testing.T) {
 		if resident > 300<<20 {
 			t.Errorf("%s: the server holds %d MiB", sentence, resident>>20)
 		}
+	}
+}
+
+// A connection over QUIC has few requests in hand, and holds little of their
+// headers before anybody knows whose they are.
+//
+// HTTP/2 CVE-2019-9516 and -9517 in their forms of QUIC.
+func TestHeadersHeldOverHTTP3(t *testing.T) {
+	h := ownHouse(t, "")
+	const host = "quic.attack.test"
+	app := newWitness(t, 0)
+	h.write(t, strings.ReplaceAll("%LISTEN%%METRICS%log: {level: error}\nsites:\n  quic.attack.test: {proxy: \"%WITNESS%\", allow: [strangers], http3: experimental}\n", "%WITNESS%", app.URL))
+	h.mustOpen(t)
+	before, peak := h.calm(t), 0
+	var all sync.WaitGroup
+	for range 4 {
+		p := h.overQUIC(t, h.tls(nil, host))
+		for n := 0; ; n++ {
+			s, err := p.conn.OpenStream()
+			if err != nil {
+				break
+			}
+			if n == 64 {
+				t.Error("a connection opens more than 64 streams at once")
+				break
+			}
+			all.Go(func() { // all but the last byte of a large header
+				const size = 1 << 20
+				s.SetWriteDeadline(time.Now().Add(either(3*time.Second, 30*time.Second)))
+				s.Write(append(quicvarint.Append([]byte{headersFrame}, size), make([]byte, size-1)...))
+			})
+		}
+	}
+	all.Wait()
+	for range 20 {
+		peak = max(peak, h.state(t).resident)
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("%d MiB, and %d before", peak>>20, before.resident>>20)
+	if peak > before.resident+80<<20 {
+		t.Errorf("the server held %d MiB, and %d before", peak>>20, before.resident>>20)
 	}
 }
 
