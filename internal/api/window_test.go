@@ -173,16 +173,18 @@ func TestAGatewayThatLies(t *testing.T) {
 		}
 	}
 	for sentence, h := range map[string]http.HandlerFunc{
-		"a text without end":       endless(`"`, "a"),
-		"a list without end":       endless(`[`, `{},`),
-		"lists within lists":       endless(``, `[`),
-		"spaces without end":       endless(``, ` `),
-		"nothing":                  func(http.ResponseWriter, *http.Request) {},
-		"no JSON":                  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "yes") },
-		"an error without a word":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"a redirect to the socket": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v1/issue", 307) },
+		"a text without end":      endless(`"`, "a"),
+		"a list without end":      endless(`[`, `{},`),
+		"lists within lists":      endless(``, `[`),
+		"spaces without end":      endless(``, ` `),
+		"nothing":                 func(http.ResponseWriter, *http.Request) {},
+		"no JSON":                 func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "yes") },
+		"an error without a word": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"a redirect to the socket": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/v1/issue", http.StatusTemporaryRedirect)
+		},
 		"a redirect round and round": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, r.URL.Path, 307)
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		},
 		"a header of a megabyte": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("a", 1<<20))

@@ -80,11 +80,23 @@ func (s *Service) carryOut(ctx context.Context, want decision) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	if err := s.update(ctx, func(tx *store.Tx) error { return d.record(ctx, tx) }); err != nil {
+	err = s.update(ctx, func(tx *store.Tx) error {
+		if want.via == viaSelf { // who asks for those may be somebody else's by now
+			if err := s.unhurried(ctx, tx, want.name, ownPerHour, viaSelf); err != nil {
+				return err
+			}
+		}
+		return d.record(ctx, tx)
+	})
+	if err != nil {
 		return Issued{}, err
 	}
 	return s.finish(ctx, d)
 }
+
+// ownPerHour bounds how many certificates the server obtains for one name of
+// its own.
+const ownPerHour = 60
 
 // draft turns a decision into a checked, unsigned certificate.
 func (s *Service) draft(want decision) (*draft, error) {

@@ -67,7 +67,7 @@ func (s *Service) Renew(ctx context.Context, r RenewRequest) (Issued, error) {
 		if err := noSuccessorRevoked(newer, old); err != nil {
 			return err
 		}
-		if err := s.unhurried(ctx, tx, old.Name); err != nil {
+		if err := s.unhurried(ctx, tx, old.Name, renewalsPerHour, viaRenew, viaUnproven); err != nil {
 			return err
 		}
 		if want.via == viaUnproven {
@@ -182,22 +182,23 @@ func (s *Service) hostsOf(ctx context.Context, old store.CertificateRow) (dns []
 // machines that share a name renew at times of their own choosing.
 const renewalsPerHour = 60
 
-// unhurried refuses a name that has renewed too often within the last hour.
-func (s *Service) unhurried(ctx context.Context, tx *store.Tx, n identity.Name) error {
+// unhurried refuses a name that was issued as many certificates within the last
+// hour, by these doors, as there may be.
+func (s *Service) unhurried(ctx context.Context, tx *store.Tx, n identity.Name, most int, doors ...string) error {
 	recent, since := 0, s.now().Add(-time.Hour)
-	for row, err := range tx.Certificates(ctx, store.Filter{Name: n, Limit: 4 * renewalsPerHour}) { // newest first
+	for row, err := range tx.Certificates(ctx, store.Filter{Name: n, Limit: 4 * most}) { // newest first
 		if err != nil {
 			return err
 		}
 		if row.IssuedAt.Before(since) {
 			break
 		}
-		if row.Via == viaRenew || row.Via == viaUnproven {
+		if slices.Contains(doors, row.Via) {
 			recent++
 		}
 	}
-	if recent >= renewalsPerHour {
-		return refuse(CodeRateLimited, "wait an hour", "%s has renewed %d times within an hour", n, recent)
+	if recent >= most {
+		return refuse(CodeRateLimited, "wait an hour", "%s was issued %d certificates within an hour", n, recent)
 	}
 	return nil
 }

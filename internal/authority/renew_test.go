@@ -1,8 +1,11 @@
 package authority
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -91,5 +94,105 @@ func TestARenewalIsProvedByTheOldKey(t *testing.T) {
 				t.Errorf("its holder's own proof is good still: %v", err)
 			}
 		})
+	}
+}
+
+// A proof that was seen on its way gives nobody anything: it is for the key of
+// its holder, and for nothing once the certificate was revoked; another
+// authority takes it for nothing at all.
+func TestAProofThatIsUsedAgain(t *testing.T) {
+	h, elsewhere := newHouse(t, ""), newHouse(t, "")
+	old := h.issue("ben/phone")
+	elsewhere.issue("ben/phone")
+	r := proved(t, old, newSPKI(t))
+	first, err := h.Renew(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := h.Renew(t.Context(), r)
+	if err != nil || !bytes.Equal(leafOf(t, again).RawSubjectPublicKeyInfo, r.PublicKey) || leafOf(t, again).Subject.String() != leafOf(t, first).Subject.String() {
+		t.Errorf("the holder gets something else: %v", err)
+	}
+	_, err = elsewhere.Renew(t.Context(), r)
+	wantCode(t, err, CodeNotFound)
+	thief := r
+	thief.PublicKey = newSPKI(t)
+	_, err = h.Renew(t.Context(), thief)
+	wantCode(t, err, CodeBadRequest)
+	successor := r
+	successor.Ref = first.Ref
+	_, err = h.Renew(t.Context(), successor)
+	wantCode(t, err, CodeBadRequest)
+	if _, err := h.Revoke(t.Context(), RevokeRequest{Name: named(t, "ben/phone")}); err != nil {
+		t.Fatal(err)
+	}
+	before := len(h.entries(0))
+	for _, q := range []RenewRequest{r, thief, successor} {
+		if _, err := h.Renew(t.Context(), q); CodeOf(err) != CodeRevoked {
+			t.Errorf("after the revocation: %v", err)
+		}
+	}
+	if after := len(h.entries(0)); after != before {
+		t.Errorf("%d entries came of it", after-before)
+	}
+}
+
+// What a refusal of a renewal says reads well.
+func TestRefusedRenewalsSayWhatToDo(t *testing.T) {
+	h := newHouse(t, "")
+	h.Enforce(Policy{RenewUnproven: []string{"device"}})
+	device := h.issue("ben/phone")
+	service, err := h.Issue(t.Context(), IssueRequest{Name: named(t, "services/orders"), Profile: "service", PublicKey: newSPKI(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := invite.DueFrom(leafOf(t, device).NotBefore, leafOf(t, device).NotAfter).UTC().Format(time.DateOnly)
+	for sentence, c := range map[string]struct {
+		q          RenewRequest
+		code, says string
+		hint       string
+	}{
+		"a bad proof":             {RenewRequest{Ref: device.Ref, PublicKey: newSPKI(t), Proof: []byte("x")}, CodeBadRequest, "certificate " + device.Serial.String() + " is not renewed: the old certificate's key did not sign this renewal", "'postern renew' proves it"},
+		"no proof, and not yet":   {RenewRequest{Ref: device.Ref, PublicKey: newSPKI(t)}, CodeNotYet, "without a proof by its key certificate " + device.Serial.String() + " can be renewed from " + from + " on", "wait until then, or use 'postern renew', which proves it by the old key"},
+		"no proof, for a service": {RenewRequest{Ref: service.Ref, PublicKey: newSPKI(t)}, CodeForbidden, "a certificate of the profile service is not renewed without a proof by its key", "'postern renew' proves it by the old key"},
+	} {
+		_, err := h.Renew(t.Context(), c.q)
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Code != c.code || e.Msg != c.says || e.Hint != c.hint {
+			t.Errorf("%s: %+v", sentence, err)
+		}
+	}
+}
+
+// A gateway that was taken over fills no disk with certificates of the server's
+// own: a name gets so many within an hour.
+func TestTheServersOwnCertificatesAreBounded(t *testing.T) {
+	h := newHouse(t, "")
+	own := func(name string) error {
+		_, err := h.Issue(t.Context(), IssueRequest{Name: named(t, name), Profile: "server", DNSNames: []string{"localhost"}, Via: "self", PublicKey: newSPKI(t)})
+		return err
+	}
+	registration := func() error {
+		spki, _ := x509.MarshalPKIXPublicKey(rsaKeys()[0].Public())
+		_, err := h.IssueRegistration(t.Context(), spki)
+		return err
+	}
+	for range ownPerHour {
+		if err := errors.Join(own("sites/localhost"), registration()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := len(h.entries(0))
+	wantCode(t, own("sites/localhost"), CodeRateLimited)
+	wantCode(t, registration(), CodeRateLimited)
+	if after := len(h.entries(0)); after != before {
+		t.Errorf("%d entries came of it", after-before)
+	}
+	if err := own("sites/other"); err != nil {
+		t.Errorf("another host: %v", err)
+	}
+	h.clock.forward(61 * time.Minute)
+	if err := errors.Join(own("sites/localhost"), registration()); err != nil {
+		t.Errorf("an hour later: %v", err)
 	}
 }

@@ -114,6 +114,9 @@ func parseSCEP(der []byte) (scepCSR, error) {
 	if _, ok := csr.PublicKey.(*rsa.PublicKey); !ok {
 		return scepCSR{}, &Error{Code: CodeWeakKey, Msg: "the key is not RSA, and SCEP encrypts its answer to the key", Hint: "make an RSA key of 2048 bits"}
 	}
+	if _, err := profile.ParseKey(csr.RawSubjectPublicKeyInfo); err != nil { // before anything is computed with it
+		return scepCSR{}, &Error{Code: CodeWeakKey, Msg: err.Error()}
+	}
 	if err := csr.CheckSignature(); err != nil {
 		return scepCSR{}, &Error{Code: CodeBadCSR, Msg: "the certificate request is not signed by its own key"}
 	}

@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
 	"net/url"
 	"sync"
 	"testing"
@@ -101,6 +103,8 @@ func TestBadSCEPRequestsAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// a signature by a key of 200,000 bits would be checked for minutes
+	huge := hugeRequest(t)
 	damaged := request(t, key, fresh)
 	damaged[len(damaged)-1] ^= 1
 	before := len(h.entries(0))
@@ -119,6 +123,7 @@ func TestBadSCEPRequestsAreRefused(t *testing.T) {
 		"an invite that is to be agreed":  {request(t, key, guarded.Code), CodePending},
 		"a key that is not RSA":           {request(t, curve, fresh), CodeWeakKey},
 		"an RSA key of too few bits":      {request(t, short, fresh), CodeWeakKey},
+		"an RSA key of far too many bits": {huge, CodeWeakKey},
 		"a challenge with a zero byte":    {request(t, key, fresh+"\x00"), CodeMistyped},
 		"two codes in the one challenge":  {request(t, key, fresh+" "+fresh), CodeMistyped},
 		"a challenge of another alphabet": {request(t, key, "пароль"), CodeMistyped},
@@ -195,4 +200,33 @@ func shortKey(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return x509.MarshalPKCS1PrivateKey(key)
+}
+
+// hugeRequest returns a request with a key of 200,000 bits, with which nothing
+// is to be computed.
+func hugeRequest(t *testing.T) []byte {
+	t.Helper()
+	n := new(big.Int).SetBit(big.NewInt(1), 200_000, 1)
+	spki, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n, E: 1<<31 - 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := asn1.Marshal(struct {
+		Version    int
+		Subject    pkix.RDNSequence
+		Key        asn1.RawValue
+		Attributes asn1.RawValue
+	}{Key: asn1.RawValue{FullBytes: spki}, Attributes: asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := asn1.Marshal(struct {
+		Info      asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}{asn1.RawValue{FullBytes: info}, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue}, asn1.BitString{Bytes: make([]byte, 25_001), BitLength: 8 * 25_001}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }

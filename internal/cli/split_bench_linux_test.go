@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +37,11 @@ func BenchmarkIssuing(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer h.Close()
-			conf, _, err := config.Parse("postern.yaml", []byte("sites: {localhost: {proxy: \"http://127.0.0.1:1\", allow: [ben]}}\n"))
+			text := []byte("sites:\n")
+			for i := range 500 { // a host gets so many certificates within an hour, and no more
+				text = fmt.Appendf(text, "  h%d.example: {proxy: \"http://127.0.0.1:1\", allow: [ben]}\n", i)
+			}
+			conf, _, err := config.Parse("postern.yaml", text)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -65,13 +71,14 @@ func BenchmarkIssuing(b *testing.B) {
 			} else {
 				h.follower.Store(nil)
 			}
+			var next atomic.Int64
 			_, spki := aKey()
 			began := cpu()
 			b.SetParallelism(32)
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, err := asked.IssueServed(b.Context(), api.OwnRequest{Host: "localhost", PublicKey: spki}); err != nil {
+					if _, err := asked.IssueServed(b.Context(), api.OwnRequest{Host: fmt.Sprintf("h%d.example", next.Add(1)%500), PublicKey: spki}); err != nil {
 						b.Error(err)
 						return
 					}
