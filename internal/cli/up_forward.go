@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/postern-project/postern/internal/config"
@@ -25,6 +26,20 @@ func forwardKey(f config.ForwardAuth) string {
 	return fmt.Sprintf("%q %o %q", f.Socket, f.Mode, f.Header)
 }
 
+// openForward opens the socket that conf asks for before the gateway is kept to
+// its files, when it lies beside the data folder: its folder is then out of
+// reach, since all that is in it would be within.
+func (s *server) openForward(conf config.Config) (err error) {
+	f := conf.ForwardAuth
+	if f.Socket == "" || !holds(filepath.Dir(f.Socket), s.house.Dir) {
+		return nil
+	}
+	if s.forward, err = listenForward(f, s.follows); err != nil {
+		return fmt.Errorf("forward_auth: %w", err)
+	}
+	return nil
+}
+
 // fillForward opens the socket that conf asks for, or takes it over.
 func (s *server) fillForward(conf config.Config, next, old *sites) error {
 	f := conf.ForwardAuth
@@ -38,7 +53,10 @@ func (s *server) fillForward(conf config.Config, next, old *sites) error {
 	if old.forward != nil && old.forward.path == f.Socket {
 		return errors.New("forward_auth: mode and header change with a restart, or with another socket")
 	}
-	ln, err := listenForward(f, s.follows)
+	ln, err := s.forward, error(nil)
+	if s.forward = nil; ln == nil || ln.Addr().String() != f.Socket {
+		ln, err = listenForward(f, s.follows)
+	}
 	if err != nil {
 		return fmt.Errorf("forward_auth: %w", err)
 	}

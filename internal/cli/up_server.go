@@ -64,6 +64,8 @@ type server struct {
 	doors atomic.Pointer[doors]
 	inUse atomic.Pointer[config.Config]
 	sites atomic.Pointer[sites]
+	// forward is the socket of forward_auth until it is first in use.
+	forward net.Listener
 	// refilled has an element when sites has new hosts.
 	refilled chan struct{}
 }
@@ -82,10 +84,13 @@ func (a *app) newServer(ctx context.Context, house gatehouse, t opening) (*serve
 	log := t.log
 	s := &server{app: a, house: house, flags: t.flags, log: log, level: t.level, follows: t.follows, box: &sandbox{}, metrics: telemetry.Metrics(), refilled: make(chan struct{}, 1)}
 	s.alive, s.end = context.WithCancelCause(ctx)
+	err := s.openForward(t.conf)
+	if err != nil {
+		return nil, err
+	}
 	// What lies in the folders that the gateway writes to may be the work of one
 	// that was taken over: no link there may lead anywhere.
-	err := s.confine(t.conf)
-	if err != nil {
+	if err = s.confine(t.conf); err != nil {
 		return nil, err
 	}
 	if s.journal, err = gateway.OpenJournal(filepath.Join(house.Dir, refusalsFile), gateway.JournalOptions{}); err != nil {
