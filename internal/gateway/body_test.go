@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,7 +56,10 @@ func TestABodyHasToCome(t *testing.T) {
 						say.Close()
 					}
 				}()
-				req, err := http.NewRequest("POST", "https://pw.example.com/", body)
+				ctx, cancel := context.WithTimeout(t.Context(), 30*stall)
+				defer cancel()
+				context.AfterFunc(ctx, func() { body.CloseWithError(ctx.Err()) }) // the client's transport waits for it
+				req, err := http.NewRequestWithContext(ctx, "POST", "https://pw.example.com/", body)
 				must(t, err)
 				resp, err := client(t, h.addr, config).Do(req)
 				must(t, err)

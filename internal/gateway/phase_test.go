@@ -63,6 +63,15 @@ func TestSlowClients(t *testing.T) {
 			s := newH2(t, h.mustDial(config))
 			return s.conn, ""
 		},
+		"one request of HTTP/2 and nothing more": func(t *testing.T) (net.Conn, string) {
+			config := w.clientTLS(ben, "pw.example.com")
+			config.NextProtos = []string{"h2"}
+			s := newH2(t, h.mustDial(config))
+			if got := s.get(map[string]string{":authority": "pw.example.com"}); got != "200" {
+				t.Errorf("Ben gets %s", got)
+			}
+			return s.conn, ""
+		},
 		"a frame of HTTP/2 of one byte at a time": func(t *testing.T) (net.Conn, string) {
 			config := w.clientTLS(ben, "pw.example.com")
 			config.NextProtos = []string{"h2"}
