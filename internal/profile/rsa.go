@@ -3,6 +3,7 @@ package profile
 import (
 	"crypto/rsa"
 	"math/big"
+	"sync"
 )
 
 // checkRSA looks for the mistakes that have been made with RSA keys.
@@ -31,7 +32,7 @@ func checkRSA(pub *rsa.PublicKey, minBits int) error {
 
 // smallPrimes are the odd primes below 752, as far as NIST SP 800-89 section
 // 5.3.3 wants them tried.
-var smallPrimes = primesBelow(752)
+var smallPrimes = sync.OnceValue(func() []int64 { return primesBelow(752) })
 
 func primesBelow(limit int) []int64 {
 	var primes []int64
@@ -48,7 +49,7 @@ func smallFactor(n *big.Int) bool {
 		return true
 	}
 	var rest, p big.Int
-	for _, prime := range smallPrimes {
+	for _, prime := range smallPrimes() {
 		if rest.Mod(n, p.SetInt64(prime)).Sign() == 0 {
 			return true
 		}
@@ -88,7 +89,7 @@ const rocaLimit = 168
 // with a chance of about one in 2^27.
 func roca(n *big.Int) bool {
 	var rest, prime big.Int
-	for _, p := range smallPrimes {
+	for _, p := range smallPrimes() {
 		if p >= rocaLimit {
 			break
 		}
