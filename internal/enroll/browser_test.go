@@ -174,7 +174,7 @@ func (p pretending) Device() device.Info {
 // The key-maker is kept by browsers, and comes compressed to those that can.
 func TestTheKeymakerIsServed(t *testing.T) {
 	w := newWorld(t)
-	for encoding, want := range map[string][]byte{"gzip": page.Keymaker().Gzip, "identity": page.Keymaker().Text} {
+	for encoding, want := range map[string][]byte{"gzip": page.Keymaker().Gzip(), "identity": page.Keymaker().Text} {
 		response, text := w.do(t, "GET", page.Keymaker().In(page.JoinFolder).Path, "", http.Header{"Accept-Encoding": {encoding}})
 		if text != string(want) || response.Header.Get("Content-Type") != "text/javascript; charset=utf-8" ||
 			!strings.Contains(response.Header.Get("Cache-Control"), "immutable") {

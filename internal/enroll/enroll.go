@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/postern-project/postern/internal/authority"
@@ -92,17 +93,18 @@ func Handler(o Options) (http.Handler, error) {
 	}
 	d := &desk{options: o, limit: o.Attempts.limit, reports: newLimiter(o.Limits, o.Now), asks: newLimiter(askLimits, o.Now)}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", show(page.Home(site, invite.Path), http.StatusOK))
+	mux.Handle("GET /{$}", show(func() page.Page { return page.Home(site, invite.Path) }, http.StatusOK))
 	view := page.JoinView{Site: site, FilePath: invite.FilePath, Downloads: o.Downloads.offered()}
-	plain := page.Join(view)
-	view.ProfilePath, view.StatePath = invite.ProfilePath, invite.StatePath
-	apple := page.Join(view)
-	mux.HandleFunc("GET "+invite.Path, func(w http.ResponseWriter, _ *http.Request) {
+	plain := show(func() page.Page { return page.Join(view) }, http.StatusOK)
+	withProfile := view
+	withProfile.ProfilePath, withProfile.StatePath = invite.ProfilePath, invite.StatePath
+	apple := show(func() page.Page { return page.Join(withProfile) }, http.StatusOK)
+	mux.HandleFunc("GET "+invite.Path, func(w http.ResponseWriter, r *http.Request) {
 		if d.publicCertificate() != nil {
-			apple.Write(w, http.StatusOK)
+			apple.ServeHTTP(w, r)
 			return
 		}
-		plain.Write(w, http.StatusOK)
+		plain.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET "+page.JoinFolder+"{file}", func(w http.ResponseWriter, r *http.Request) {
 		if !o.Downloads.serve(w, r, r.PathValue("file")) {
@@ -121,7 +123,7 @@ func Handler(o Options) (http.Handler, error) {
 	}
 	mux.Handle("GET "+page.Keymaker().In(page.JoinFolder).Path, script(page.Keymaker()))
 	mux.Handle("GET "+invite.RootPath, rootCertificate(o.Roots))
-	mux.Handle("/", show(page.NotFound(site), http.StatusNotFound))
+	mux.Handle("/", show(func() page.Page { return page.NotFound(site) }, http.StatusNotFound))
 	return mux, nil
 }
 
@@ -190,9 +192,11 @@ func (d *desk) failed(err error, address string) error {
 	return fromAuthority(e)
 }
 
-// show answers with a page that never changes.
-func show(p page.Page, status int) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { p.Write(w, status) })
+// show answers with a page that never changes, and is made when it is first
+// asked for.
+func show(render func() page.Page, status int) http.Handler {
+	p := sync.OnceValue(render)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { p().Write(w, status) })
 }
 
 // rootCertificate answers with a root, as RFC 5280 section 4.2.2.1 serves a

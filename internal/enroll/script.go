@@ -19,7 +19,7 @@ func script(s *page.Script) http.Handler {
 		h.Set("Vary", "Accept-Encoding")
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			h.Set("Content-Encoding", "gzip")
-			body = s.Gzip
+			body = s.Gzip()
 		}
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		w.Write(body)

@@ -16,8 +16,10 @@ type Script struct {
 	Name string
 	// Integrity is its hash, as Subresource Integrity writes it.
 	Integrity string
-	// Text is JavaScript; Gzip is the same compressed.
-	Text, Gzip []byte
+	// Text is JavaScript.
+	Text []byte
+	// Gzip returns it compressed, which takes some milliseconds the first time.
+	Gzip func() []byte
 }
 
 // A LoadedScript is a script at its address.
@@ -46,7 +48,8 @@ var keymaker = sync.OnceValue(func() *Script {
 	return &Script{
 		Name:      "keymaker-" + hex.EncodeToString(sum[:4]) + ".js",
 		Integrity: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Text:      text, Gzip: compress(text),
+		Text:      text,
+		Gzip:      sync.OnceValue(func() []byte { return compress(text) }),
 	}
 })
 

@@ -59,16 +59,19 @@ type frame struct {
 	View   any
 }
 
-// The parts that never change, read once.
+// The parts that never change, read once when they are first needed: a server
+// that starts needs none.
 var (
 	style     = sync.OnceValue(func() string { return read("style.css") })
-	templates = sync.OnceValue(func() map[string]*template.Template {
-		set := make(map[string]*template.Template)
+	templates = func() map[string]func() *template.Template {
+		set := make(map[string]func() *template.Template)
 		for _, name := range []string{"refusal", "join", "renew", "ask", "asked", "file", "filemade", "message"} {
-			set[name] = template.Must(template.ParseFS(files, "layout.html", "made.html", name+".html"))
+			set[name] = sync.OnceValue(func() *template.Template {
+				return template.Must(template.ParseFS(files, "layout.html", "made.html", name+".html"))
+			})
 		}
 		return set
-	})
+	}()
 )
 
 func read(name string) string {
@@ -83,7 +86,7 @@ func read(name string) string {
 func render(name string, f frame) Page {
 	f.Style, f.T, f.Site = template.CSS(style()), english, clean(f.Site)
 	var out bytes.Buffer
-	if err := templates()[name].ExecuteTemplate(&out, "layout.html", f); err != nil {
+	if err := templates[name]().ExecuteTemplate(&out, "layout.html", f); err != nil {
 		panic(err) // a template that does not fit its view, which every test shows
 	}
 	return Page{HTML: out.Bytes(), CSP: policy(string(f.Script), f.Load != nil, f.Form)}

@@ -144,7 +144,7 @@ func TestPagesAreSmall(t *testing.T) {
 			t.Errorf("%s has %d bytes", name, len(p.HTML))
 		}
 	}
-	if got := len(Keymaker().Gzip); got > 150<<10 {
+	if got := len(Keymaker().Gzip()); got > 150<<10 {
 		t.Errorf("the key-maker has %d bytes compressed", got)
 	}
 }
