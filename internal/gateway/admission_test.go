@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -108,5 +109,89 @@ func TestAFloodDoesNotPushOutTheNeighbours(t *testing.T) {
 	}
 	if n := h.count("postern_handshakes_total", "result", shakeCrowded); n == 0 {
 		t.Error("nobody was")
+	}
+}
+
+// Handshakes of strangers are worked on one after the other, and whoever comes
+// from where a known device does waits for none of them. A stranger who says
+// half of something, or nothing, holds nobody up.
+func TestStrangersTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	ben := w.enrol("ben/phone")
+	h := w.open(Options{Limits: Limits{Hello: 3 * time.Second}}, Site{Host: "pw.example.com", Handler: whoami, List: allow(t, "ben")})
+	var from atomic.Pointer[string]
+	set := func(s string) { from.Store(&s) }
+	accepted := make(chan struct{}, 64)
+	addr := h.serveFromEach(func() string { defer func() { accepted <- struct{}{} }(); return *from.Load() })
+	greet := func() error {
+		raw, err := net.Dial("tcp", addr)
+		must(t, err)
+		defer raw.Close()
+		<-accepted
+		raw.SetDeadline(time.Now().Add(time.Second))
+		return tls.Client(raw, w.clientTLS(nil, "pw.example.com")).Handshake()
+	}
+	const home, away = "192.0.2.7:1", "203.0.113.9:1"
+	set(home)
+	if _, body := fetch(t, client(t, addr, w.clientTLS(ben, "pw.example.com")), "https://pw.example.com/"); body != "hello ben/phone" {
+		t.Fatal(body)
+	}
+	<-accepted
+
+	set(away)
+	hello := helloOf(t, w.clientTLS(nil, "pw.example.com"))
+	for _, said := range [][]byte{nil, hello[:3], hello[:100], hello} {
+		slow, err := net.Dial("tcp", addr)
+		must(t, err)
+		defer slow.Close()
+		<-accepted
+		slow.Write(said)
+	}
+	if err := greet(); err != nil {
+		t.Errorf("strangers who say nothing keep the others out: %v", err)
+	}
+
+	for range cap(h.turns.free) { // as if so many were being worked on
+		<-h.turns.free
+	}
+	if err := greet(); err == nil {
+		t.Error("a stranger had a turn though none was left")
+	}
+	set(home)
+	if err := greet(); err != nil {
+		t.Errorf("one from a known network has to wait: %v", err)
+	}
+	set(away)
+	waiting, err := net.Dial("tcp", addr)
+	must(t, err)
+	defer waiting.Close()
+	<-accepted
+	waiting.Write(hello)
+	eventually(t, "they give up by the end of their time", func() bool { return h.count("postern_handshakes_total", "result", shakeTimeout) >= 2 })
+	for range cap(h.turns.free) {
+		h.turns.giveBack()
+	}
+	if err := greet(); err != nil {
+		t.Errorf("with turns to be had again: %v", err)
+	}
+}
+
+// A connection that is cut waits for no turn.
+func TestWhoIsCutWaitsNoLonger(t *testing.T) {
+	all := newTurns()
+	defer all.close()
+	for range cap(all.free) {
+		<-all.free
+	}
+	c := &conn{}
+	waited := make(chan error, 2)
+	go func() { waited <- (&turn{all: all}).take(c, time.Hour) }()
+	eventually(t, "it waits", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.end != nil })
+	c.mark(errCrowded)
+	go func() { waited <- (&turn{all: all}).take(c, time.Hour) }()
+	for range 2 {
+		if err := <-waited; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
 	}
 }

@@ -62,10 +62,11 @@ type conn struct {
 	remembered atomic.Bool // as one over which a known device came
 	partner    atomic.Pointer[acquaintance]
 
-	mu     sync.Mutex // guards cancel, life, over and hand
+	mu     sync.Mutex // guards cancel, life, over, end and hand
 	cancel context.CancelCauseFunc
-	life   *life // of the request under way at a desk
-	over   error // why it ended; nil while it lives
+	life   *life         // of the request under way at a desk
+	over   error         // why it ended; nil while it lives
+	end    chan struct{} // closed when it ends; nil while nobody waits for that
 	hand   []*errand
 
 	token atomic.Pointer[token] // the last statement about the client
@@ -76,6 +77,7 @@ type conn struct {
 
 	greeted3 func() // of QUIC: takes it out of the connections in handshake
 
+	turn  *turn  // of a stranger in handshake; only while nothing else reads
 	early []byte // read already, and read again first; only while nothing else reads
 
 	place place // guarded by the crowd's mutex
@@ -122,6 +124,9 @@ func (c *conn) mark(why error) bool {
 		return false
 	}
 	c.over = why
+	if c.end != nil {
+		close(c.end)
+	}
 	return true
 }
 
@@ -208,6 +213,9 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.early = c.early[n:]
 		return n, nil
 	}
+	if c.turn != nil {
+		return c.readInTurn(b)
+	}
 	return c.Conn.Read(b)
 }
 
@@ -215,6 +223,9 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	if c.silent.Load() && c.bell.Load() == nil {
 		return 0, c.why()
+	}
+	if c.turn != nil {
+		c.turn.leave() // what was to be worked out is
 	}
 	if c.again != nil {
 		c.delay()

@@ -42,6 +42,7 @@ type Gateway struct {
 	changes    atomic.Uint64 // of what connections are judged by
 	minute     minute
 	neighbours neighbours
+	turns      *turns
 }
 
 // New returns a gateway that serves no site yet. It follows the roster until
@@ -58,7 +59,7 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 	}
-	g := &Gateway{options: o, roster: o.Roster, log: o.Log, now: o.Now, limits: o.Limits.orDefaults(), metrics: m, index: idx, hush: newHush()}
+	g := &Gateway{options: o, roster: o.Roster, log: o.Log, now: o.Now, limits: o.Limits.orDefaults(), metrics: m, index: idx, hush: newHush(), turns: newTurns()}
 	g.crowd = newCrowd(g.limits.Connections)
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -103,4 +104,5 @@ func (g *Gateway) Close() {
 		c.cut(errClosing)
 	}
 	g.tellRest()
+	g.turns.close()
 }

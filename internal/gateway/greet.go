@@ -47,12 +47,15 @@ func (l *listener) greet(nc net.Conn) (attend func()) {
 		l.fail(c, err)
 		return nil
 	}
+	c.takeTurns()
 	t := tls.Server(c, l.base)
 	if err := t.Handshake(); err != nil {
+		c.endTurns()
 		l.fail(c, err)
 		return nil
 	}
 	if c.challenge { // answered by its certificate, and nothing follows
+		c.endTurns()
 		l.g.metrics.shakes[shakeFull].Inc()
 		t.Close()
 		return nil
@@ -77,6 +80,7 @@ func (l *listener) welcome(c *conn, t *tls.Conn) (attend func()) {
 	if !c.public && len(c.presented) > 0 {
 		l.g.credentialOf(c, l.g.now())
 	}
+	c.endTurns()
 	switch {
 	case !l.g.mayEnter(c):
 		t.Close()
@@ -192,6 +196,7 @@ func (c *conn) drain() {
 // recover keeps one connection's panic from ending the process.
 func (l *listener) recover(c *conn) {
 	if p := recover(); p != nil {
+		c.endTurns()
 		l.g.log.Error("handshake panicked", "address", address(c), "panic", p, "stack", string(debug.Stack()))
 		c.cut(errClosing)
 	}

@@ -66,6 +66,9 @@ func (g *Gateway) serverCertificate(hello *tls.ClientHelloInfo) (*tls.Certificat
 	if c == nil || c.host == "" {
 		return nil, nil // unrecognized_name
 	}
+	if err := c.makeRoom(); err != nil {
+		return nil, err
+	}
 	certificate := g.options.Certificate
 	if g.options.Own != nil && slices.Contains(hello.SupportedProtos, chain.OwnProtocol) {
 		certificate = g.options.Own
