@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -11,14 +10,14 @@ import (
 )
 
 // A body is the body of a request that was let in. It bounds how long the
-// client may send nothing of it, so that nobody holds a request, and what
-// stands behind, by announcing a body; one that comes slowly may take as long
-// as it likes.
+// client may send nothing of it while somebody waits for it, so that nobody
+// holds a request, and what stands behind, by announcing a body. One that comes
+// slowly may take as long as it likes, and the time in which nobody reads is
+// not the client's.
 type body struct {
 	io.ReadCloser
 	x       *exchange
 	control *http.ResponseController
-	armed   time.Time // the deadline in force
 }
 
 // watchBody has r's body watched.
@@ -29,23 +28,20 @@ func (x *exchange) watchBody(r *http.Request) {
 	r.Body = &body{ReadCloser: r.Body, x: x, control: http.NewResponseController(x.ResponseWriter)}
 }
 
-// Read reads with a deadline that is at least half a stall away. At the end it
-// lifts it, for what is read then is the next request.
+// Read reads, for no longer than a client may be silent.
 func (b *body) Read(p []byte) (int, error) {
-	limit := b.x.g.limits.Stall
-	if now := time.Now(); b.armed.Sub(now) < limit/2 {
-		b.armed = now.Add(limit)
-		b.control.SetReadDeadline(b.armed)
+	if b.x.stalled.Load() {
+		return 0, os.ErrDeadlineExceeded
 	}
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == nil:
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		b.x.stalled.Store(true)
-	default:
-		b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
+	b.x.coming.begin(b.x.g.limits.Stall, b)
+	defer b.x.coming.end()
+	return b.ReadCloser.Read(p)
+}
+
+// giveUp ends a Read to which nothing came.
+func (b *body) giveUp() {
+	b.x.stalled.Store(true)
+	b.control.SetReadDeadline(time.Unix(1, 0))
 }
 
 // instead returns the code for what a request came to, when a body that never

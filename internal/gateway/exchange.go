@@ -33,8 +33,9 @@ type exchange struct {
 	secret bool   // the path held a token
 	lead   string // what stood before the path, with a token in it that may be one
 
-	hastened bool // a part of the answer was to be sent at once
-	stuck    stuck
+	hastened bool  // a part of the answer was to be sent at once
+	stuck    stuck // of the answer
+	coming   stuck // of the request's body
 
 	given http.Header // all that a server said which asks about another's request
 
@@ -44,7 +45,7 @@ type exchange struct {
 	would     refusal.Code // in audit mode: what would have been refused
 	reference refusal.Reference
 	detail    string
-	stalled   atomic.Bool // nothing of the body came for too long
+	stalled   atomic.Bool // nothing of the body came for too long while it was waited for
 }
 
 func (g *Gateway) newExchange(ctx context.Context, c *conn, w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
@@ -104,6 +105,7 @@ func (x *exchange) end() {
 	x.dismissStranger()
 	x.calm()
 	x.stuck.over()
+	x.coming.over()
 	if p != nil && p != http.ErrAbortHandler {
 		x.g.log.Error("handler panicked", "site", x.conn.host, "path", clip(x.path), "panic", p, "stack", string(debug.Stack()))
 		if x.status == 0 {
@@ -251,7 +253,7 @@ func (x *exchange) writeFrames(b []byte) (sent int, err error) {
 		if x.conn.silent.Load() {
 			return sent, x.conn.why()
 		}
-		x.stuck.begin(x)
+		x.stuck.begin(x.g.limits.Stall, x)
 		n, err := x.ResponseWriter.Write(b[:min(len(b), roomInFrame)])
 		x.stuck.end()
 		sent += n
@@ -277,7 +279,7 @@ func (x *exchange) FlushError() error {
 	x.begin()
 	x.hasten()
 	if x.conn.sheaf.Load() != nil {
-		x.stuck.begin(x)
+		x.stuck.begin(x.g.limits.Stall, x)
 		defer x.stuck.end()
 	}
 	return http.NewResponseController(x.ResponseWriter).Flush()

@@ -6,32 +6,36 @@ import (
 	"time"
 )
 
-// A stuck notices that an answer over HTTP/2 is not taken. A client that opens
-// no window blocks nothing on the wire, where conn.Write would notice, and can
-// say for ever that it is still there.
+// A stuck notices that a client does nothing about what it is waited for: that
+// it takes nothing of an answer over HTTP/2, where one that opens no window
+// blocks nothing on the wire that conn.Write would notice, and can say for ever
+// that it is still there; or that it sends nothing of a body.
 type stuck struct {
-	since atomic.Int64 // when the write under way began, ns since 1970; 0 for none
+	since atomic.Int64 // when the call under way began, ns since 1970; 0 for none
 
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
 	ended bool
 }
 
-// begin notes a write, which end has to follow.
-func (s *stuck) begin(x *exchange) {
+// A quitter is in a call that giveUp ends.
+type quitter interface{ giveUp() }
+
+// begin notes a call of w's that may take limit; end has to follow.
+func (s *stuck) begin(limit time.Duration, w quitter) {
 	if s.since.Swap(time.Now().UnixNano()) == 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.timer == nil && !s.ended {
-			s.timer = time.AfterFunc(x.g.limits.Stall, func() { s.look(x) })
+			s.timer = time.AfterFunc(limit, func() { s.look(limit, w) })
 		}
 	}
 }
 
 func (s *stuck) end() { s.since.Store(0) }
 
-// over is called once, when the answer has ended: the server's writer is not to
-// be used any more.
+// over is called once, when the exchange has ended: the server's writer is not
+// to be used any more.
 func (s *stuck) over() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,21 +45,26 @@ func (s *stuck) over() {
 	}
 }
 
-// look ends the stream when a write has been under way for too long. A deadline
-// that is over does so, whoever waits; one that is yet to come would end an
-// answer that has merely nothing to say for a while.
-func (s *stuck) look(x *exchange) {
+// look ends a call that has been under way for too long. Only then is a
+// deadline set, one that is over: it ends the call whoever waits, and one that is
+// yet to come would end an answer, or a body, that merely waits for the other side.
+func (s *stuck) look(limit time.Duration, w quitter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	since, limit := s.since.Load(), x.g.limits.Stall
+	since := s.since.Load()
 	switch {
 	case s.ended:
-	case since == 0 || time.Since(time.Unix(0, since)) < limit:
-		s.timer.Reset(limit / 2)
+	case since == 0 || time.Since(time.Unix(0, since)) < limit || !s.since.CompareAndSwap(since, 0):
+		s.timer.Reset(limit / 4)
 	default:
-		if w, ok := x.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
-			w.SetWriteDeadline(time.Unix(1, 0))
-		}
+		w.giveUp()
+	}
+}
+
+// giveUp ends a write of which nothing is taken.
+func (x *exchange) giveUp() {
+	if w, ok := x.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		w.SetWriteDeadline(time.Unix(1, 0))
 	}
 }
 

@@ -27,6 +27,8 @@ type leanExchange struct {
 	announced []string // trailers of the request
 	began     bool     // the answer to the client
 	unread    bool     // the client's body, or a part of it
+	settled   bool     // nobody reads the client's body any more
+	gone      bool     // the client, before that
 }
 
 // lean returns the handler of an application that speaks HTTP/1.1.
@@ -285,6 +287,8 @@ func (x *leanExchange) settle(l *link, s *sender) {
 		return
 	}
 	client := http.NewResponseController(x.w)
+	// a read that is broken off looks to the server like a client that left
+	x.gone, x.settled = x.in.Context().Err() != nil, true
 	if s != nil && !s.ended() {
 		l.close()
 		client.SetReadDeadline(time.Unix(1, 0))
@@ -308,7 +312,10 @@ func (x *leanExchange) lastOf() {
 
 // fail turns what went wrong into a refusal, or breaks off what has begun.
 func (x *leanExchange) fail(err error) {
-	if x.began || x.in.Context().Err() != nil {
+	if !x.settled {
+		x.gone = x.in.Context().Err() != nil
+	}
+	if x.began || x.gone {
 		if x.began {
 			x.upstream.log.Debug("answer broke off", "upstream", x.upstream.spec, "err", err)
 			http.NewResponseController(x.w).Flush() // what came of it
