@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -44,7 +47,7 @@ func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &boundedConn{conn, d.write}, nil
+	return &boundedConn{Conn: conn, write: d.write}, nil
 }
 
 // secure returns a connection with TLS, made within the dialer's time.
@@ -55,7 +58,7 @@ func (d *dialer) secure(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, d.tls)
+	conn := tls.Client(&boundedConn{Conn: raw, write: d.write}, d.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, &dialError{d.address, fmt.Errorf("TLS handshake: %w", err)}
@@ -76,18 +79,41 @@ func (d *dialer) reason(err error) error {
 	return fmt.Errorf("%s: %w", op.Addr, op.Err)
 }
 
-// A boundedConn fails a write that is stuck for longer than write.
+// A boundedConn fails a write of which nothing is taken for longer than write.
+// One that is taken slowly goes on.
 type boundedConn struct {
 	net.Conn
 	write time.Duration
+	last  atomic.Pointer[time.Time] // what SetWriteDeadline was told
 }
 
-// Write renews the deadline first.
-func (c *boundedConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
-		return 0, err
+// Write renews the deadline as long as something moves.
+func (c *boundedConn) Write(p []byte) (sent int, err error) {
+	for {
+		until := time.Now().Add(c.write)
+		last := c.last.Load()
+		if last != nil && last.Before(until) {
+			until = *last
+		}
+		if err := c.Conn.SetWriteDeadline(until); err != nil {
+			return sent, err
+		}
+		n, err := c.Conn.Write(p[sent:])
+		if sent += n; n == 0 || last != nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return sent, err
+		}
 	}
-	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline bounds all writes together, as the end of a TLS connection
+// is bounded; the zero time lifts that.
+func (c *boundedConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.last.Store(nil)
+		return c.Conn.SetWriteDeadline(time.Now().Add(c.write))
+	}
+	c.last.Store(&t)
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // CloseWrite says that no more will come, as a WebSocket's tunnel does when
@@ -97,6 +123,25 @@ func (c *boundedConn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
+}
+
+// SetLinger is that of the connection below: with 0 Close resets it.
+func (c *boundedConn) SetLinger(seconds int) error { return setLinger(c.Conn, seconds) }
+
+// setLinger says how c is to be closed, where c knows different ways.
+func setLinger(c net.Conn, seconds int) error {
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		return l.SetLinger(seconds)
+	}
+	return nil
+}
+
+// SyscallConn is that of the connection below.
+func (c *boundedConn) SyscallConn() (syscall.RawConn, error) {
+	if below, ok := c.Conn.(syscall.Conn); ok {
+		return below.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // bufferSize is what two full frames of HTTP/2 hold that are a TLS record each.

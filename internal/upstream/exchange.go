@@ -44,6 +44,11 @@ func (u *Upstream) reversed(onError func(http.ResponseWriter, *http.Request, ref
 			Rewrite: x.rewrite, Transport: u.transport, BufferPool: u.buffers, ErrorLog: errorLog,
 			ModifyResponse: x.inspect, ErrorHandler: x.fail,
 		}
+		if r.Body != nil && r.ContentLength != 0 {
+			watched, stop := x.taking.watch(r, u.dialer.write)
+			defer stop()
+			r = watched
+		}
 		x.proxy.ServeHTTP(w, r)
 	})
 }
@@ -55,6 +60,7 @@ type exchange struct {
 	onError  func(http.ResponseWriter, *http.Request, refusal.Code, string)
 	proxy    httputil.ReverseProxy
 	bodyErr  atomic.Pointer[error] // what reading the client's body ended with, if not well
+	taking   taking                // of the client's body by the application
 }
 
 func (x *exchange) rewrite(p *httputil.ProxyRequest) {
@@ -75,6 +81,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 // inspect refuses a switch of protocols that nobody asked for, before it
 // reaches the client, so that the connection is closed.
 func (x *exchange) inspect(res *http.Response) error {
+	x.taking.answered(res.Body)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return fmt.Errorf("the answer switches to protocol %q, which was not asked for", res.Header.Get("Upgrade"))
 	}
@@ -86,6 +93,10 @@ func (x *exchange) inspect(res *http.Response) error {
 func (x *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	if x.in.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
+	}
+	if x.taking.none.Load() {
+		x.onError(w, x.in, refusal.UpstreamTimeout, x.taking.detail(x.upstream.dialer.address))
+		return
 	}
 	if client := x.bodyErr.Load(); client != nil {
 		if left(*client) {
@@ -130,9 +141,14 @@ type body struct {
 	trailer http.Header // the outgoing request's
 }
 
-// Read reads from the client no faster than the application takes it.
+// Read reads from the client no faster than the application takes it: it is
+// called when all that was read before is on its way.
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	b.x.taking.taken()
+	n, err := b.ReadCloser.Read(p[:min(len(p), pieceSize)])
+	if n > 0 || err == io.EOF {
+		b.x.taking.handed()
+	}
 	switch {
 	case err == io.EOF:
 		for name := range b.trailer {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -43,13 +42,14 @@ func (u *Upstream) lean(onError func(http.ResponseWriter, *http.Request, refusal
 
 // dialLink connects to the application.
 func (u *Upstream) dialLink(ctx context.Context) (*link, error) {
-	var conn net.Conn
-	var err error
 	if u.dialer.tls != nil {
-		conn, err = u.dialer.secure(ctx)
-	} else {
-		conn, err = u.dialer.connect(ctx)
+		conn, err := u.dialer.secure(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newLink(conn, 0, time.Now()), nil // what is below TLS bounds the writes
 	}
+	conn, err := u.dialer.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

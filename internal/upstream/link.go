@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,7 +19,7 @@ type link struct {
 	conn  net.Conn
 	raw   syscall.RawConn // of the socket below, to see whether something came
 	plain bool            // without TLS: what goes through raw is HTTP
-	write time.Duration   // how long one write may be stuck
+	write time.Duration   // how long a write may be stuck; 0 for one that conn bounds
 
 	in   []byte // in[r:w] was read and not yet used
 	r, w int
@@ -91,13 +92,14 @@ func (l *link) awaitUntil(t time.Time, slack time.Duration) error {
 }
 
 // Write sends b, and fails when the application takes none of it for too long.
+// One that takes it slowly may go on.
 func (l *link) Write(b []byte) (sent int, err error) {
 	for len(b) > 0 {
 		if l.refused.Load() {
 			return sent, errRefused
 		}
 		piece := b[:min(len(b), 64<<10)]
-		if now := time.Now(); l.writeBy.Sub(now) < l.write {
+		if now := time.Now(); l.write > 0 && l.writeBy.Sub(now) < l.write {
 			l.writeBy = now.Add(l.write + l.write/4)
 			if err := l.conn.SetWriteDeadline(l.writeBy); err != nil {
 				return sent, err
@@ -105,10 +107,13 @@ func (l *link) Write(b []byte) (sent int, err error) {
 		}
 		n, err := l.conn.Write(piece)
 		sent += n
+		b = b[n:]
+		if l.write > 0 && n > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
 		if err != nil {
 			return sent, err
 		}
-		b = b[n:]
 	}
 	return sent, nil
 }

@@ -29,8 +29,9 @@ type Options struct {
 	// ResponseHeaderTimeout bounds the wait for an answer to begin once the
 	// request is sent; 60 s by default.
 	ResponseHeaderTimeout time.Duration
-	// WriteTimeout bounds how long one write may be stuck because the
-	// application does not read; 60 s by default.
+	// WriteTimeout bounds how long the application may take nothing of what
+	// is sent; 60 s by default. Over HTTP/2 it is how long it may take for
+	// 16 KiB of a body.
 	WriteTimeout time.Duration
 	// IdleTimeout ends pooled connections that nobody used; 30 s by default.
 	IdleTimeout time.Duration
@@ -99,6 +100,10 @@ func (u *Upstream) newTransport(h2 bool) (*http.Transport, error) {
 	if !h2 {
 		return t, nil
 	}
+	// Requests share a connection, so one that has died in silence would be
+	// given to everybody who comes. It is asked whether it lives, and ends within
+	// the time that an answer may take.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: u.headerTimeout / 2, PingTimeout: u.headerTimeout / 2}
 	// Go 1.26 has an HTTP/2 client of its own, which locks itself up for good
 	// when an application lets the window of a stream overflow.
 	_, err := http2.ConfigureTransports(t) //lint:ignore SA1019 there is no other way to the mended one
