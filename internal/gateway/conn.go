@@ -162,6 +162,15 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// SetLinger is that of the connection below, where it has one: with 0 Close
+// resets it.
+func (c *conn) SetLinger(seconds int) error {
+	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return l.SetLinger(seconds)
+	}
+	return nil
+}
+
 // cut ends the connection at once: what was not yet sent is dropped, and every
 // request on it is cancelled. It reports whether the connection was alive.
 func (c *conn) cut(why error) bool {

@@ -131,6 +131,9 @@ func (x *exchange) end() {
 	x.record(known)
 	x.g.crowd.rest(x.conn, known)
 	if p != nil {
+		if !x.request.ProtoAtLeast(1, 1) {
+			breakOff(x.conn) // the end of TLS would be that of the answer
+		}
 		panic(http.ErrAbortHandler) // the answer cannot be finished: net/http breaks it off
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -19,7 +20,7 @@ type splice struct {
 }
 
 // run copies until both ways have ended. An end in good order is handed on as
-// one, since some protocols answer after it; anything else ends both.
+// one, since some protocols answer after it; anything else breaks off both.
 func (s *splice) run(client, behind net.Conn) {
 	var both sync.WaitGroup
 	both.Go(func() { s.copy(behind, client, &s.in) })
@@ -31,12 +32,25 @@ func (s *splice) copy(to, from net.Conn, count *atomic.Int64) {
 	err := s.move(to, from, count)
 	half, ok := to.(interface{ CloseWrite() error })
 	if err != nil || !ok || half.CloseWrite() != nil {
-		to.Close()
-		from.Close()
+		breakOff(to)
+		breakOff(from)
 		return
 	}
 	s.half.Store(true)
 	to.SetReadDeadline(time.Now().Add(s.idle))
+}
+
+// breakOff ends a connection by a reset. The end of TLS, which says that all was
+// said (RFC 8446 section 6.1), or of TCP would have whoever knows no other mark
+// of the end take a part for the whole.
+func breakOff(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	c.Close()
 }
 
 // The sizes of a buffer, in bytes: a connection at rest keeps the small one.

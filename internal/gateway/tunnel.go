@@ -95,7 +95,7 @@ func (l *listener) carry(c *conn, t *tls.Conn) {
 		return
 	}
 	defer behind.Close()
-	defer context.AfterFunc(ctx, func() { behind.Close() })() // a cut reaches the other end at once
+	defer context.AfterFunc(ctx, func() { breakOff(behind) })() // a cut reaches the other end at once
 	s := splice{idle: g.limits.Idle}
 	s.run(t, behind)
 	g.metrics.carried(d.host, s.in.Load(), s.out.Load())

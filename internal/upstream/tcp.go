@@ -115,6 +115,9 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// SetLinger is that of the connection below: with 0 Close resets it.
+func (c *countedConn) SetLinger(seconds int) error { return setLinger(c.Conn, seconds) }
+
 // CloseWrite says that no more will come.
 func (c *countedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
