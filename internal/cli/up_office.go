@@ -343,6 +343,14 @@ func (w window) RevocationList(ctx context.Context, q authority.ListRequest) (au
 	return w.Service.RevocationList(ctx, q)
 }
 
+// ACMERecordsOf returns documents, at most so many as a list shows.
+func (w window) ACMERecordsOf(ctx context.Context, kind, owner string, limit int) ([]authority.ACMERecord, error) {
+	return w.Service.ACMERecordsOf(ctx, kind, owner, min(max(limit, 0), maxRecords))
+}
+
+// maxRecords bounds the ACME documents that the gateway is given at once.
+const maxRecords = 1000
+
 // maxGiven bounds a file that is read for the gateway, in bytes.
 const maxGiven = 64 << 20
 
