@@ -4,7 +4,8 @@
 # make bench-cut   how fast 10,000 live connections are cut
 # make soak   ten minutes at full load; SOAK=1m for less
 # make attack    the attacks of internal/attack in their long form; ATTACK_SHARE=0.1 takes a tenth of it
-# make mutants judges   takes away one defence after the other: the attack must get through
+# make mutants   takes away one defence after the other: the attack must get through
+# make judges    other people's suites and tools; WYCHEPROOF=FILE adds Wycheproof's vectors
 # make fuzz   every fuzz test, a minute each
 # make dist   builds ./dist for Linux, macOS and Windows, amd64 and arm64
 # make keymaker  builds the join page's script again (needs npm)
@@ -14,7 +15,7 @@ FUZZTIME ?= 60s
 SOAK ?= 10m
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak attack mutants cover keymaker dist clean
+.PHONY: build test tools lint unit allocs fuzz fuzz-smoke bench bench-cut soak attack mutants cover judges keymaker dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o postern ./cmd/postern
@@ -67,7 +68,12 @@ mutants:
 	@scripts/mutants
 
 judges:
-	$(GO) test -tags judges -run BetterTLS -v ./internal/chain
+	$(GO) test -count=1 -tags judges -run BetterTLS -v ./internal/chain
+ifdef WYCHEPROOF
+	WYCHEPROOF=$(abspath $(WYCHEPROOF)) $(GO) test -count=1 -tags judges -run Wycheproof -v ./internal/jws
+else
+	@echo 'Wycheproof: give WYCHEPROOF=FILE, testvectors_v1/json_web_signature_test.json of github.com/C2SP/wycheproof'
+endif
 
 clean:
 	rm -rf postern dist

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -83,18 +84,24 @@ func parse(body []byte, algorithms []jose.SignatureAlgorithm) (*Message, error) 
 		Signature *string `json:"signature"`
 	}
 	// An unprotected header or a list of signatures is an unknown field here.
-	if err := strict(body, &envelope); err != nil {
+	if err := strict(body, &envelope, "protected", "payload", "signature"); err != nil {
 		return nil, fmt.Errorf("no JWS in flattened JSON form: %w", err)
 	}
 	if envelope.Protected == nil || envelope.Payload == nil || envelope.Signature == nil {
 		return nil, errors.New("a JWS has the members protected, payload and signature")
 	}
-	text, err := base64.RawURLEncoding.Strict().DecodeString(*envelope.Protected)
+	text, err := decode(*envelope.Protected)
 	if err != nil {
 		return nil, errors.New("the protected header is no base64url")
 	}
+	// The library reads these loosely, and verifies what it has read.
+	for name, value := range map[string]string{"payload": *envelope.Payload, "signature": *envelope.Signature} {
+		if _, err := decode(value); err != nil {
+			return nil, fmt.Errorf("the %s is no base64url", name)
+		}
+	}
 	var h header
-	if err := strict(text, &h); err != nil {
+	if err := strict(text, &h, "alg", "jwk", "kid", "nonce", "url", "typ"); err != nil {
 		return nil, fmt.Errorf("the protected header: %w", err)
 	}
 	m := &Message{Header: Header{Algorithm: h.Alg, Nonce: h.Nonce, URL: h.URL}}
@@ -160,18 +167,64 @@ func (m *Message) verify(key any) error {
 	return nil
 }
 
-// strict reads one JSON value that has no unknown members and nothing behind
-// it.
-func strict(text []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+// decode reads base64url in the one form that it has (RFC 7515 section 2): no
+// padding, no line break, no bit that says nothing.
+func decode(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") { // which the standard library skips
+		return nil, errors.New("a line break")
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(text)
+}
+
+// strict reads one JSON object whose members are among those named. The standard
+// library would take a name in other letters for the same, and the last of two
+// members of one name.
+func strict(text []byte, into any, names ...string) error {
+	all, err := members(text)
+	if err != nil {
+		return err
+	}
+	for name := range all {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("unknown field %.40q", name)
+		}
+	}
+	if err := json.Unmarshal(text, into); err != nil {
 		return words(err)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows its end")
-	}
 	return nil
+}
+
+// members reads one JSON object that has no two members of one name and nothing
+// behind it.
+func members(text []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("it is no JSON object")
+	}
+	all := map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, words(err)
+		}
+		name, _ := t.(string)
+		if _, again := all[name]; again {
+			return nil, fmt.Errorf("field %.40q stands there twice", name)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, words(err)
+		}
+		all[name] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, words(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something follows its end")
+	}
+	return all, nil
 }
 
 // words takes the library's name off an error.

@@ -1,6 +1,7 @@
 package jws
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -33,8 +35,14 @@ type Key struct {
 }
 
 // ParseKey reads a JSON Web Key (RFC 7517): a public key on P-256, P-384 or
-// P-521, Ed25519, or RSA of 2048 to 4096 bits. The error is a *KeyError.
+// P-521, Ed25519, or RSA of 2048 to 4096 bits. One that says that it is for
+// something else than to verify our algorithms is not taken. The error is a
+// *KeyError.
 func ParseKey(text []byte) (Key, error) {
+	all, err := members(text)
+	if err != nil {
+		return Key{}, &KeyError{err.Error()}
+	}
 	var k Key
 	if err := json.Unmarshal(text, &k.jwk); err != nil {
 		return Key{}, &KeyError{words(err).Error()}
@@ -45,6 +53,9 @@ func ParseKey(text []byte) (Key, error) {
 	// only the key counts, whatever else stands beside it
 	k.jwk = jose.JSONWebKey{Key: k.jwk.Key}
 	if err := k.check(); err != nil {
+		return Key{}, err
+	}
+	if err := k.meant(all); err != nil {
 		return Key{}, err
 	}
 	sum, err := k.jwk.Thumbprint(crypto.SHA256)
@@ -69,6 +80,31 @@ func (k Key) check() error {
 		return nil
 	}
 	return &KeyError{fmt.Sprintf("a key of type %T: use an elliptic curve, Ed25519 or RSA", k.jwk.Key)}
+}
+
+// meant checks what the key says that it is for (RFC 7517 sections 4.2 to 4.4),
+// as it should be checked before it is used.
+func (k Key) meant(all map[string]json.RawMessage) error {
+	text := func(name string) (value string, said bool, err error) {
+		raw, said := all[name]
+		if said && (json.Unmarshal(raw, &value) != nil || value == "") {
+			return "", true, &KeyError{name + " is no word"}
+		}
+		return value, said, nil
+	}
+	if use, said, err := text("use"); err != nil || said && use != "sig" {
+		return cmp.Or(err, error(&KeyError{fmt.Sprintf("it is for use %.40q: one that signs is for \"sig\"", use)}))
+	}
+	if alg, said, err := text("alg"); err != nil || said && !k.signs(alg) {
+		return cmp.Or(err, error(&KeyError{fmt.Sprintf("it is for the algorithm %.40q, which is none that is taken of such a key", alg)}))
+	}
+	if raw, said := all["key_ops"]; said {
+		var ops []string
+		if json.Unmarshal(raw, &ops) != nil || !slices.Contains(ops, "verify") {
+			return &KeyError{"its key_ops do not have \"verify\""}
+		}
+	}
+	return nil
 }
 
 // signs reports whether the key is of the algorithm's kind.
