@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"fmt"
 	"testing"
 
 	"github.com/postern-project/postern/internal/authority"
@@ -47,8 +48,8 @@ func TestTheFirstDeviceIsRemembered(t *testing.T) {
 	issue("sites/a", "server", "self", "a.postern.internal")
 	alone(true)
 	issue(firstDevice, "device", "issue")
-	for range 1000 { // a page of a list
-		issue("sites/a", "server", "self", "a.postern.internal")
+	for i := range 1000 { // a page of a list
+		issue(fmt.Sprintf("sites/a%d", i/50), "server", "self", "a.postern.internal")
 	}
 	alone(false)
 }
