@@ -144,7 +144,7 @@ var endpoints = map[string]string{
 
 // servers are the functions that make an HTTP server, with who reaches it.
 var servers = map[string]string{
-	"internal/api.Serve":              "the owner of the data folder, by a socket in it; the two processes of a server each other, over a socket pair",
+	"internal/api.newServer":          "the owner of the data folder, by a socket in it; the two processes of a server each other, over a socket pair",
 	"internal/cli.fillForward":        "another server on this machine, by a socket",
 	"internal/gateway.newBell":        "nobody: it tells a client of HTTP/2 that its connection ends",
 	"internal/gateway.newServer":      "everybody: sites, the public side and renewal",
