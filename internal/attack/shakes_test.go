@@ -147,8 +147,8 @@ func TestBodiesThatNobodyTakes(t *testing.T) {
 	h.mustOpen(t)
 	s := &storm{h: h, ben: h.identity(t, "ben/laptop")}
 	before := h.calm(t)
-	s.blow(t, either(12, 200), 3*time.Second, func(n int, enough <-chan struct{}) {
-		conn, sent, err := h.upload(n, 32, 4<<20)
+	s.blow(t, either(4, 200), 4*time.Second, func(n int, enough <-chan struct{}) {
+		conn, sent, err := h.upload(n, 8, 32<<20)
 		if err != nil {
 			t.Error(err)
 			return
